@@ -1,0 +1,60 @@
+# The two commands of the README are `make up` and `make test`; each sets up all it needs.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+STAMP := .venv/.installed
+
+.PHONY: help up down demo env status test test-unit test-engine test-live check format lock
+
+help: ## Show this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+$(STAMP): requirements-dev.txt
+	@bash local/bootstrap.sh
+	@touch $@
+
+up: $(STAMP) ## Bring up the embedded environment and deploy stack dev to it
+	@$(PYTHON) -m local up
+
+demo: $(STAMP) ## Run a two-task PipelineRun as a tenant's user, through kcp, on a compute cluster
+	@$(PYTHON) -m local demo
+
+env: $(STAMP) ## Print shell exports: eval "$$(make -s env)"
+	@$(PYTHON) -m local env
+
+status: $(STAMP) ## Show what runs
+	@$(PYTHON) -m local status
+
+down: $(STAMP) ## Destroy stack dev, then stop and remove everything
+	@$(PYTHON) -m local down
+
+test: test-unit test-engine test-live ## All tests
+
+test-unit: $(STAMP) ## Tests that need no environment, under a minute
+	@$(PYTHON) -m pytest tests/unit
+
+test-engine: $(STAMP) ## Tests on the real engine and real API servers
+	@$(PYTHON) -m local tools
+	@eval "$$($(PYTHON) -m local env)" && $(PYTHON) -m pytest tests/engine
+
+test-live: $(STAMP) ## Tests on the embedded environment with real nodes
+	@$(PYTHON) -m local up
+	@eval "$$($(PYTHON) -m local env)" && $(PYTHON) -m pytest -p no:randomly tests/live
+
+check: $(STAMP) ## Format, lint, types, import rules, dependencies, YAML
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy .
+	@.venv/bin/lint-imports
+	@.venv/bin/deptry .
+	@.venv/bin/yamllint --strict .
+
+format: $(STAMP) ## Format the code
+	@.venv/bin/ruff format .
+	@.venv/bin/ruff check --fix .
+
+lock: $(STAMP) ## Write the hash-pinned requirements anew from pyproject.toml
+	@.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --python-version 3.11 pyproject.toml -o requirements.txt
+	@.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --python-version 3.11 --extra dev --constraint requirements.txt pyproject.toml -o requirements-dev.txt

@@ -1,0 +1,152 @@
+"""The command line of the embedded environment: ``python -m local up|down|status|env|logs|demo``."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from local.demo import run_demo
+from local.environment import Environment, Nodes, Wanted
+from local.errors import LocalError
+from local.layout import default_layout
+from local.stack import STACK, LocalStack, plugins_wanted, variables
+from local.wanted import wanted_of
+from stacks.loader import read_stack_file
+from stacks.problems import SettingsError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+_errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def _reporter() -> Callable[[str], None]:
+    started = time.monotonic()
+
+    def report(line: str) -> None:
+        seconds = int(time.monotonic() - started)
+        _errors.print(f"[dim]{seconds // 60:3d}:{seconds % 60:02d}[/dim]  {line}")
+
+    return report
+
+
+def _nodes() -> Nodes:
+    value = os.environ.get("NODES", Nodes.REAL)
+    try:
+        return Nodes(value)
+    except ValueError as error:
+        raise LocalError(f"NODES={value} is unknown: use {' or '.join(Nodes)}, or leave it out") from error
+
+
+def _wanted(environment: Environment) -> Wanted:
+    settings = read_stack_file(environment.layout.root / f"Pulumi.{STACK}.yaml")
+    return wanted_of(settings, _nodes())
+
+
+@app.command()
+def up() -> None:
+    """Bring up the environment, then deploy stack dev to it; what is healthy is left as it is."""
+    environment = Environment(default_layout(), _reporter())
+    with environment.exclusive():
+        wanted = _wanted(environment)
+        environment.up(wanted)
+        os.environ.update(variables(environment.layout, plugins_wanted()))
+        LocalStack(environment, plugins_wanted()).up()
+        for name in environment.clusters() - set(wanted.clusters):
+            environment.remove_cluster(name)
+    if wanted.nodes is Nodes.SIMULATED:
+        _errors.print("NODES=simulated: rollouts complete, but no pod executes, so no pipeline runs here")
+
+
+@app.command()
+def down() -> None:
+    """Destroy stack dev where that is possible, then end and remove everything that `up` made."""
+    report = _reporter()
+    environment = Environment(default_layout(), report)
+    layout = environment.layout
+    if not layout.local.is_dir():
+        report("nothing is here")
+        return
+    with environment.exclusive():
+        os.environ.update(variables(layout, plugins_wanted()))
+        stack = LocalStack(environment, plugins_wanted())
+        if environment.serves():
+            try:
+                stack.destroy()
+            except LocalError as error:
+                _errors.print(f"{error}; going on, since its clusters and kcp are removed now")
+        else:
+            report("no `pulumi destroy`: kcp or a cluster does not run, and all of it is removed now")
+        environment.down()
+        stack.forget()
+    report("all is removed; the build cache stays in " + str(layout.cache))
+
+
+@app.command()
+def status() -> None:
+    """Show what runs; exit 1 where something that should run does not."""
+    environment = Environment(default_layout(), _reporter())
+    table = Table("what", "state", "where")
+    healthy = True
+    for name, state, where in environment.status(_wanted(environment)):
+        healthy = healthy and state in {"running", "ready"}
+        table.add_row(name, state, where)
+    Console().print(table)
+    if not healthy:
+        raise typer.Exit(1)
+
+
+@app.command()
+def env() -> None:
+    """Print shell exports: `eval "$(make -s env)"` makes `pulumi` and `kubectl` work, with all contexts."""
+    layout = default_layout()
+    for name, value in variables(layout, plugins_wanted()).items():
+        sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
+
+
+@app.command()
+def logs(
+    name: Annotated[
+        str, typer.Argument(help="A daemon as `status` names it, e.g. kcp/kcp or local-a/kubelet.")
+    ],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come.")] = False,  # noqa: FBT002
+) -> None:
+    """Show the end of a daemon's log."""
+    layout = default_layout()
+    place, _, daemon = name.partition("/")
+    log = layout.local / place / "log" / f"{daemon}.log"
+    if not log.is_file():
+        known = sorted(f"{p.parent.parent.name}/{p.stem}" for p in layout.local.glob("*/log/*.log"))
+        raise LocalError(
+            f"there is no log of {name!r}: known are {', '.join(known) or 'none, as nothing was started'}"
+        )
+    command = ["tail", "-n", "200", *(["-F"] if follow else []), str(log)]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
+@app.command()
+def demo() -> None:
+    """Run a two-task PipelineRun as the user of the tenant `demo`; exit 0 only if it succeeded."""
+    layout = default_layout()
+    os.environ.update(variables(layout, plugins_wanted()))
+    raise typer.Exit(run_demo(layout.root, STACK, Console(highlight=False, soft_wrap=True)))
+
+
+def main() -> None:
+    """Run the command line; an expected error is printed as its lines alone."""
+    try:
+        app()
+    except (LocalError, SettingsError) as error:
+        _errors.print(f"[red]error:[/red] {error}", markup=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,353 @@
+"""The embedded environment as a whole: what runs, bringing it up, and taking it down without a trace."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from local import preflight
+from local.addons import install_coredns
+from local.cluster import Cluster, Ports, node_ready, start_control_plane
+from local.errors import LocalError
+from local.images import assemble_cached, images
+from local.kcp import Kcp, start_kcp, write_user
+from local.kubeconfigs import write_merged
+from local.layout import Layout
+from local.manifests import write_release_manifests
+from local.network import Network
+from local.node import PRIVATE_PATHS, import_images, start_containerd, start_node
+from local.processes import owned, stop_named
+from local.simulated import start_simulated_node
+from local.toolchain.build import Toolchain, ensure, module_source
+from local.toolchain.catalog import (
+    API_SYNCAGENT,
+    COREDNS,
+    PULUMI,
+    PULUMI_LANGUAGE_PYTHON,
+    SIMULATED,
+    TEKTON,
+    WITH_NODES,
+    Module,
+)
+
+Report = Callable[[str], None]
+KCP = "kcp"
+_LOOPBACK = "127.0.0.1"
+_SIMULATED_FIRST_PORT = 26440  # below the ephemeral range of Linux
+_SIMULATED_PORTS = 10  # for each place
+
+
+CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+NODE = ("sandbox", "containerd", "kubelet", "kube-proxy")
+
+
+def _state(name: str, running: set[str]) -> str:
+    return "running" if name in running else "stopped"
+
+
+class Nodes(StrEnum):
+    """Whether the clusters' nodes run pods."""
+
+    REAL = "real"
+    SIMULATED = "simulated"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What shall run.
+
+    Parameters
+    ----------
+    clusters
+        Names of the compute clusters.
+    users
+        Groups of each user who gets a credential for kcp, by the user's name.
+    nodes
+        Real nodes, or simulated ones.
+    """
+
+    clusters: tuple[str, ...]
+    users: Mapping[str, tuple[str, ...]]
+    nodes: Nodes
+
+
+class Environment:
+    """The embedded environment of one checkout.
+
+    Parameters
+    ----------
+    layout
+        Its paths and names.
+    report
+        Takes a line of progress.
+    """
+
+    def __init__(self, layout: Layout, report: Report) -> None:
+        self.layout = layout
+        self._report = report
+        self._network = Network(layout.identity, layout.local / "network.json")
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keep a second ``up`` or ``down`` of this checkout out while one is at work."""
+        self.layout.local.mkdir(mode=0o700, exist_ok=True)
+        with (self.layout.local / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise LocalError(
+                    "another `up` or `down` of this checkout is at work: wait for it to end"
+                ) from error
+            yield
+
+    # -- what there is ---------------------------------------------------------------------------------------
+
+    def _modules(self, nodes: Nodes) -> tuple[Module, ...]:
+        return WITH_NODES if nodes is Nodes.REAL else SIMULATED
+
+    def search_path(self) -> str:
+        """Return PATH without this environment's own folder of programs."""
+        own = str(self.layout.binaries)
+        return os.pathsep.join(p for p in os.environ.get("PATH", os.defpath).split(os.pathsep) if p != own)
+
+    def toolchain(self, nodes: Nodes) -> Toolchain:
+        """Return the programs, building what is missing."""
+        return ensure(self._modules(nodes), self.layout.cache, self._report, path=self.search_path())
+
+    def places(self, wanted: Wanted, toolchain: Toolchain) -> tuple[Kcp, list[Cluster]]:
+        """Return kcp and the clusters as they shall run; gives out addresses, starts nothing."""
+        names = [KCP, *wanted.clusters]
+        hosts = self._network.hosts(names)
+        owner = self.layout.identity
+        if wanted.nodes is Nodes.REAL:
+            kcp_host = hosts[KCP]
+            kcp = Kcp(
+                owner=owner,
+                folder=self.layout.kcp,
+                address=kcp_host.address,
+                host=kcp_host,
+                toolchain=toolchain,
+            )
+        else:
+            first = _SIMULATED_FIRST_PORT
+            kcp = Kcp(
+                owner=owner,
+                folder=self.layout.kcp,
+                address=_LOOPBACK,
+                host=None,
+                toolchain=toolchain,
+                port=first,
+                etcd_ports=(first + 1, first + 2),
+            )
+        clusters = []
+        for name in wanted.clusters:
+            host = hosts[name]
+            first = _SIMULATED_FIRST_PORT + host.index * _SIMULATED_PORTS
+            on_loopback = Ports(
+                api=first,
+                etcd=first + 1,
+                etcd_peer=first + 2,
+                controller_manager=first + 3,
+                scheduler=first + 4,
+            )
+            real = wanted.nodes is Nodes.REAL
+            clusters.append(
+                Cluster(
+                    owner=owner,
+                    name=name,
+                    folder=self.layout.cluster(name),
+                    address=host.address if real else _LOOPBACK,
+                    index=host.index,
+                    host=host if real else None,
+                    toolchain=toolchain,
+                    ports=Ports() if real else on_loopback,
+                )
+            )
+        return kcp, clusters
+
+    def running(self) -> set[str]:
+        """Return the names of the daemons that run, e.g. ``local-a/etcd``."""
+        return {marks["PIPELINE_SERVICE_DAEMON"] for marks in owned(self.layout.identity).values()}
+
+    def serves(self) -> bool:
+        """Return whether kcp and every cluster of this checkout has its API server running."""
+        running = self.running()
+        return "kcp/kcp" in running and all(f"{name}/kube-apiserver" in running for name in self.clusters())
+
+    def clusters(self) -> set[str]:
+        """Return the names of the clusters that this checkout has files of."""
+        return {path.parent.name for path in self.layout.local.glob("*/kubeconfig")}
+
+    def status(self, wanted: Wanted) -> list[tuple[str, str, str]]:
+        """Return what should run as rows of name, state and place.
+
+        A daemon is ``running`` or ``stopped``; kcp and each cluster as a whole is ``ready`` or ``not ready``.
+        """
+        toolchain = self.toolchain(wanted.nodes)
+        kcp, clusters = self.places(wanted, toolchain)
+        running = self.running()
+        kcp_row = (KCP, "ready" if kcp.ready() else "not ready", kcp.server)
+        rows = [kcp_row, ("kcp/kcp", _state("kcp/kcp", running), str(kcp.folder / "log" / "kcp.log"))]
+        daemons = (*CONTROL_PLANE, *(NODE if wanted.nodes is Nodes.REAL else ("kwok",)))
+        for cluster in clusters:
+            ready = cluster.ready() and node_ready(cluster)
+            rows.append((cluster.name, "ready" if ready else "not ready", cluster.server))
+            for daemon in daemons:
+                name = f"{cluster.name}/{daemon}"
+                rows.append((name, _state(name, running), str(cluster.folder / "log" / f"{daemon}.log")))
+        return rows
+
+    # -- up --------------------------------------------------------------------------------------------------
+
+    def check(self, wanted: Wanted) -> None:
+        """Raise `LocalError` with one line for each thing that would keep ``up`` from succeeding."""
+        if wanted.nodes is Nodes.REAL and os.geteuid() == 0:
+            missing = preflight.missing_packages()
+            if missing:
+                self._report(f"installing {' '.join(missing)} …")
+                preflight.install_packages(missing)
+        running = self.running()
+        cold = not (self.layout.cache / "toolchain").is_dir()
+        folders = []
+        for folder in (self.layout.root, self.layout.cache, Path.home()):
+            existing = next(p for p in (folder, *folder.parents) if p.is_dir())
+            folders.append(existing)
+        ports: list[tuple[str, int, str]] = []
+        if wanted.nodes is Nodes.SIMULATED:
+            ports = self._simulated_ports(wanted, running)
+        needs = preflight.Needs(
+            clusters=sum(f"{name}/kube-apiserver" not in running for name in wanted.clusters),
+            kcp="kcp/kcp" not in running,
+            cold=cold,
+            ports=tuple(ports),
+        )
+        found = preflight.problems(needs, nodes=wanted.nodes is Nodes.REAL, folders=dict.fromkeys(folders))
+        if found:
+            raise LocalError("\n".join(found))
+
+    def _simulated_ports(self, wanted: Wanted, running: set[str]) -> list[tuple[str, int, str]]:
+        kcp, clusters = self.places(wanted, Toolchain(folders={}))
+        ports = []
+        if "kcp/kcp" not in running:
+            ports += [(_LOOPBACK, port, "kcp") for port in (kcp.port, *kcp.etcd_ports)]
+        for cluster in clusters:
+            names = {
+                "kube-apiserver": cluster.ports.api,
+                "etcd": cluster.ports.etcd,
+                "kube-controller-manager": cluster.ports.controller_manager,
+                "kube-scheduler": cluster.ports.scheduler,
+            }
+            for daemon, port in names.items():
+                if f"{cluster.name}/{daemon}" not in running:
+                    ports.append((_LOOPBACK, port, f"{cluster.name}/{daemon}"))
+        return ports
+
+    def up(self, wanted: Wanted) -> None:
+        """Bring up what is missing of ``wanted``; what is healthy is left as it is.
+
+        Raises
+        ------
+        LocalError
+            With one line that names what failed and where its log is.
+        """
+        self.check(wanted)
+        toolchain = self.toolchain(wanted.nodes)
+        self._link_programs(toolchain)
+        archives = self._images(toolchain) if wanted.nodes is Nodes.REAL else {}
+        sources = {module.source: module_source(module) for module in (TEKTON, API_SYNCAGENT)}
+        write_release_manifests(sources, self.layout.releases)
+        kcp, clusters = self.places(wanted, toolchain)
+        if wanted.nodes is Nodes.REAL:
+            hosts = [kcp.host, *(cluster.host for cluster in clusters)]
+            self._network.ensure([host for host in hosts if host is not None])
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            kcp_started = pool.submit(self._bring_up_kcp, kcp, wanted)
+            cluster_started = [pool.submit(self._bring_up_cluster, c, archives) for c in clusters]
+            failures = [f.exception() for f in (kcp_started, *cluster_started)]
+        errors = [failure for failure in failures if failure is not None]
+        if errors:
+            if all(isinstance(error, LocalError) for error in errors):
+                raise LocalError("\n".join(str(error) for error in errors))
+            raise errors[0]
+        sources_of_contexts = {KCP: kcp.kubeconfig, **{c.name: c.kubeconfig for c in clusters}}
+        write_merged(sources_of_contexts, self.layout.merged_kubeconfig)
+
+    def _bring_up_kcp(self, kcp: Kcp, wanted: Wanted) -> None:
+        self._report("kcp …")
+        started = start_kcp(kcp)
+        for user, groups in wanted.users.items():
+            write_user(kcp, user, groups, self.layout.users / f"{user}.kubeconfig")
+        self._report(f"kcp: {'started' if started else 'was running'} at {kcp.server}")
+
+    def _bring_up_cluster(self, cluster: Cluster, archives: Mapping[str, Path]) -> None:
+        self._report(f"{cluster.name} …")
+        started = start_control_plane(cluster)
+        if cluster.host is None:
+            started = start_simulated_node(cluster) or started
+        else:
+            started = start_containerd(cluster) or started
+            imported = import_images(cluster, archives)
+            started = start_node(cluster) or started
+            if started or imported:
+                install_coredns(cluster)
+        self._report(f"{cluster.name}: {'started' if started else 'was running'} at {cluster.server}")
+
+    def _link_programs(self, toolchain: Toolchain) -> None:
+        """Link the tools that a person uses from one folder; the language host must be beside the engine."""
+        folder = self.layout.binaries
+        folder.mkdir(parents=True, exist_ok=True)
+        wanted: dict[str, Path] = {}
+        for module in (PULUMI, PULUMI_LANGUAGE_PYTHON, *SIMULATED[:2], *WITH_NODES):
+            source = toolchain.folders.get(module.name)
+            if source is not None and module.name not in {TEKTON.name, COREDNS.name, API_SYNCAGENT.name}:
+                wanted |= {name: source / name for name in module.programs}
+        for link in folder.iterdir():
+            if link.name not in wanted:
+                link.unlink()
+        for name, target in wanted.items():
+            link = folder / name
+            if not (link.is_symlink() and link.readlink() == target):
+                link.unlink(missing_ok=True)
+                link.symlink_to(target)
+
+    def _images(self, toolchain: Toolchain) -> dict[str, Path]:
+        tools = self.layout.local / "image-tools"
+        shutil.rmtree(tools, ignore_errors=True)
+        tools.mkdir(parents=True)
+        (tools / "tekton").symlink_to(toolchain.folders[TEKTON.name])
+        for module in (API_SYNCAGENT, COREDNS):
+            (tools / module.name).symlink_to(toolchain.program(module, module.name))
+        busybox = Path(shutil.which("/bin/busybox") or "/usr/bin/busybox")
+        specs = images(tools, busybox)
+        self.layout.images.mkdir(parents=True, exist_ok=True)
+        return {spec.name: assemble_cached(spec, self.layout.images) for spec in specs}
+
+    # -- down ------------------------------------------------------------------------------------------------
+
+    def remove_cluster(self, name: str) -> None:
+        """End everything of the cluster ``name`` and remove its files."""
+        stop_named(self.layout.identity, f"{name}/kubelet")
+        stop_named(self.layout.identity, f"{name}/")
+        if os.geteuid() == 0:
+            self._network.remove_host(name)
+        shutil.rmtree(self.layout.cluster(name), ignore_errors=True)
+
+    def down(self) -> None:
+        """End every process of this checkout and remove its namespaces, interfaces and files."""
+        owner = self.layout.identity
+        for name in {name.partition("/")[0] for name in self.running() if name.endswith("/kubelet")}:
+            stop_named(owner, f"{name}/kubelet")  # or it would start again the pods that are being ended
+        stop_named(owner, "")
+        if os.geteuid() == 0:
+            self._network.remove()
+            for path in PRIVATE_PATHS:
+                with contextlib.suppress(OSError):  # not empty: something else on this machine uses it
+                    Path(path).rmdir()
+        shutil.rmtree(self.layout.local, ignore_errors=True)

@@ -1,0 +1,263 @@
+"""The images of the embedded clusters, put together from built tools and distribution packages.
+
+Each is imported under the very name that the release manifests write, so that these stay as upstream ships
+them. What an image must hold was read from Tekton Pipelines v1.6.0 (`pkg/pod`: the commands it gives its own
+images; `.ko.yaml`: their base images; `config/`: the Deployments) and from the `Dockerfile` of api-syncagent
+v0.7.0. Tekton v1.6.0 reads nothing below KO_DATA_PATH (its change set comes from the binary's build
+information), so no kodata is carried.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from local.commands import run
+from local.oci import (
+    ImageError,
+    ImageFile,
+    ImageSpec,
+    architecture,
+    assemble,
+    assemble_cached,
+    cache_key,
+    image_digest,
+)
+
+__all__ = [
+    "BUSYBOX_IMAGE",
+    "COREDNS_IMAGE",
+    "PACKAGES",
+    "PAUSE_IMAGE",
+    "SYNCAGENT_IMAGE",
+    "TEKTON_COMMANDS",
+    "TEKTON_MODULE",
+    "TEKTON_VERSION",
+    "ImageError",
+    "ImageFile",
+    "ImageSpec",
+    "architecture",
+    "assemble",
+    "assemble_cached",
+    "cache_key",
+    "image_digest",
+    "images",
+    "ko_image",
+]
+
+PACKAGES = ("busybox-static", "ca-certificates", "git", "tini")
+"""Debian packages that the images take files from."""
+
+TEKTON_VERSION = "v1.6.0"
+TEKTON_MODULE = "github.com/tektoncd/pipeline"
+TEKTON_REPOSITORY = "ghcr.io/tektoncd/pipeline"
+TEKTON_COMMANDS = (
+    "controller",
+    "entrypoint",
+    "events",
+    "nop",
+    "resolvers",
+    "sidecarlogresults",
+    "webhook",
+    "workingdirinit",
+)
+SYNCAGENT_IMAGE = "ghcr.io/kcp-dev/api-syncagent:v0.7.0"
+PAUSE_IMAGE = "registry.k8s.io/pause:3.10"
+COREDNS_IMAGE = "registry.k8s.io/coredns/coredns:v1.12.4"
+BUSYBOX_IMAGE = "docker.io/library/busybox:1.36"
+"""The name a workload asks for; what it gets is the distribution's busybox."""
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+_CA_BUNDLES = (  # Debian and Alpine, Fedora and RHEL, SUSE
+    Path(_CA_BUNDLE),
+    Path("/etc/pki/tls/certs/ca-bundle.crt"),
+    Path("/etc/ssl/ca-bundle.pem"),
+)
+_NONROOT = "65532:65532"
+"""The unprivileged user of the base images that upstream builds on; the Deployments name it too."""
+_FOREVER = "2147483647"
+"""Seconds, 68 years: the longest that every build of `sleep` takes."""
+_LDD_LINE = re.compile(r"^\s*(?:\S+ => )?(?P<path>/\S+) \(0x[0-9a-f]+\)$")
+
+
+def ko_image(import_path: str, *, repository: str = TEKTON_REPOSITORY, tag: str = TEKTON_VERSION) -> str:
+    """Return the name ko gives the image of a Go command: its last element and the MD5 of its import path.
+
+    Tekton's releases are named this way (``controller-10a3e32792f33651396d02b6855a6e36``).
+    """
+    digest = hashlib.md5(import_path.encode(), usedforsecurity=False).hexdigest()
+    return f"{repository}/{import_path.rpartition('/')[2]}-{digest}:{tag}"
+
+
+def images(
+    tools: Path,
+    busybox: Path,
+    *,
+    tini: Path = Path("/usr/bin/tini-static"),
+    git: Path = Path("/usr/bin/git"),
+    ca_bundle: Path | None = None,
+) -> tuple[ImageSpec, ...]:
+    """Return all images of an embedded cluster.
+
+    Parameters
+    ----------
+    tools
+        Folder of the built tools: ``api-syncagent``, ``coredns`` and ``tekton/<command>``.
+    busybox
+        A static busybox (`busybox-static`).
+    tini
+        A static tini (`tini`).
+    git
+        The distribution's git; what it links to comes along.
+    ca_bundle
+        The certificate authorities to trust, PEM. Default: this machine's bundle.
+
+    Raises
+    ------
+    ImageError
+        When a package's file is missing; the text names the package. A missing tool shows when assembling.
+    """
+    _require(busybox, "busybox-static")
+    _require(tini, "tini")
+    _require(git, "git")
+    certificates = {_CA_BUNDLE: ImageFile(source=ca_bundle or _host_ca_bundle())}
+    shell = _busybox(busybox)
+    git_files, git_links = _git(git)
+    tekton = {name: _tekton(name, tools, certificates) for name in TEKTON_COMMANDS}
+    # Its Deployment starts /sbin/tini, which reaps what git leaves behind, and the git resolver runs git.
+    tekton["resolvers"] = _with(
+        tekton["resolvers"],
+        files=git_files | {"/sbin/tini": ImageFile(source=tini, mode=0o755)} | _accounts(_NONROOT),
+        symlinks=git_links,
+    )
+    return (
+        *tekton.values(),
+        ImageSpec(
+            name=SYNCAGENT_IMAGE,
+            entrypoint=("api-syncagent",),
+            files={"/usr/local/bin/api-syncagent": _program(tools / "api-syncagent"), **certificates},
+            directories={"/tmp": 0o1777},  # noqa: S108 - a directory of the image, not of this machine
+            user="65534:65534",
+            env={"PATH": _PATH},
+        ),
+        # Root, as its port is 53: what it may do is the Deployment's to narrow (to NET_BIND_SERVICE).
+        ImageSpec(
+            name=COREDNS_IMAGE,
+            entrypoint=("/coredns",),
+            files={"/coredns": _program(tools / "coredns"), **certificates},
+            env={"PATH": _PATH},
+        ),
+        shell,
+        # What a sandbox's first process has to do: exist, reap orphans where processes share a namespace, and
+        # end at once on SIGTERM. tini as process 1 reaps and hands the signal on; a `sleep` that is not
+        # process 1 obeys it.
+        ImageSpec(
+            name=PAUSE_IMAGE,
+            entrypoint=("/tini", "--", "/sleep", _FOREVER),
+            files={"/tini": _program(tini), "/sleep": _program(busybox)},
+            user="65535:65535",
+            env={"PATH": _PATH},
+        ),
+    )
+
+
+def _tekton(command: str, tools: Path, certificates: dict[str, ImageFile]) -> ImageSpec:
+    """Return one of Tekton's images, laid out as ko does: the binary in /ko-app, which its code names."""
+    return ImageSpec(
+        name=ko_image(f"{TEKTON_MODULE}/cmd/{command}"),
+        entrypoint=(f"/ko-app/{command}",),
+        files={f"/ko-app/{command}": _program(tools / "tekton" / command), **certificates},
+        directories={"/tmp": 0o1777},  # noqa: S108 - a directory of the image, not of this machine
+        user=_NONROOT,
+        env={"PATH": f"{_PATH}:/ko-app", "SSL_CERT_FILE": _CA_BUNDLE},
+    )
+
+
+def _busybox(busybox: Path) -> ImageSpec:
+    """Return the shell image: root, as Tekton's place-scripts container and many a step expect."""
+    return ImageSpec(
+        name=BUSYBOX_IMAGE,
+        command=("sh",),
+        files={"/bin/busybox": _program(busybox), **_accounts("0:0")},
+        symlinks={
+            "/usr/bin/env": "/bin/busybox",
+            **{f"/bin/{applet}": "busybox" for applet in _applets(busybox)},
+        },
+        directories={"/tmp": 0o1777, "/root": 0o700, "/var/tmp": 0o1777},  # noqa: S108 - as above
+        env={"PATH": _PATH},
+    )
+
+
+def _applets(busybox: Path) -> list[str]:
+    names = run([str(busybox), "--list"], what="listing busybox's applets").split()
+    if "sh" not in names:
+        raise ImageError(f"busybox {busybox}: it lists no applet 'sh'; install busybox-static")
+    return [name for name in names if name != "busybox"]
+
+
+def _accounts(user: str) -> dict[str, ImageFile]:
+    """Return the account files that programs built on glibc look things up in (Go's need none)."""
+    uid, gid = user.split(":")
+    users = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"
+    group = "root:x:0:\nnogroup:x:65534:\n"
+    if uid != "0":
+        users += f"nonroot:x:{uid}:{gid}:nonroot:/tmp:/bin/false\n"
+        group += f"nonroot:x:{gid}:\n"
+    return {
+        "/etc/passwd": ImageFile(source=users.encode()),
+        "/etc/group": ImageFile(source=group.encode()),
+        # Without this file glibc asks the name server first, and /etc/hosts only where that can't be reached.
+        "/etc/nsswitch.conf": ImageFile(source=b"hosts: files dns\n"),
+    }
+
+
+def _git(git: Path) -> tuple[dict[str, ImageFile], dict[str, str]]:
+    """Return git, its transport for http(s) and the libraries both link to, at the places they have here."""
+    exec_path = Path(run([str(git), "--exec-path"], what="finding git's transports").strip())
+    remote = exec_path / "git-remote-http"
+    _require(remote, "git")
+    files = {"/usr/bin/git": _program(git), str(remote): _program(remote)}
+    for binary in (git, remote):
+        for library in _libraries(binary):
+            files[library] = ImageFile(source=Path(library), mode=0o755)
+    return files, {str(exec_path / "git-remote-https"): "git-remote-http"}
+
+
+def _libraries(binary: Path) -> list[str]:
+    """Return the paths of the shared libraries and the loader of a program of this machine, sorted."""
+    listing = run(["ldd", str(binary)], what=f"listing the libraries of {binary}")
+    if "not found" in listing:
+        missing = [line.split()[0] for line in listing.splitlines() if "not found" in line]
+        raise ImageError(f"{binary}: libraries {', '.join(missing)} are missing; reinstall its package")
+    return sorted(match["path"] for line in listing.splitlines() if (match := _LDD_LINE.match(line)))
+
+
+def _with(image: ImageSpec, *, files: dict[str, ImageFile], symlinks: dict[str, str]) -> ImageSpec:
+    return ImageSpec(
+        name=image.name,
+        entrypoint=image.entrypoint,
+        files={**image.files, **files},
+        symlinks={**image.symlinks, **symlinks},
+        directories=image.directories,
+        user=image.user,
+        env=image.env,
+    )
+
+
+def _program(source: Path) -> ImageFile:
+    return ImageFile(source=source, mode=0o755)
+
+
+def _host_ca_bundle() -> Path:
+    for path in _CA_BUNDLES:
+        if path.is_file():
+            return path
+    places = ", ".join(map(str, _CA_BUNDLES))
+    raise ImageError(f"certificate authorities: none of {places} exists; install ca-certificates")
+
+
+def _require(path: Path, package: str) -> None:
+    if not path.is_file():
+        raise ImageError(f"{path}: no such file; install the package {package}")

@@ -1,0 +1,93 @@
+"""Where the embedded environment keeps its files, and the names it uses on the machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Paths and names of the embedded environment of one checkout.
+
+    Parameters
+    ----------
+    root
+        The project's folder, absolute.
+    cache
+        Folder of the build cache, shared by checkouts and kept by ``down``.
+    """
+
+    root: Path
+    cache: Path
+
+    @property
+    def local(self) -> Path:
+        """Folder of everything that ``up`` makes and ``down`` removes."""
+        return self.root / ".local"
+
+    @property
+    def identity(self) -> str:
+        """Six hexadecimal digits that keep two checkouts' interfaces and processes apart."""
+        return hashlib.sha256(str(self.root).encode()).hexdigest()[:6]
+
+    @property
+    def kcp(self) -> Path:
+        """Folder of kcp: its data and ``admin.kubeconfig``."""
+        return self.local / "kcp"
+
+    @property
+    def kcp_kubeconfig(self) -> Path:
+        """Kubeconfig of kcp's administrator, written by kcp itself."""
+        return self.kcp / "admin.kubeconfig"
+
+    @property
+    def merged_kubeconfig(self) -> Path:
+        """Kubeconfig with a context for kcp and for each cluster."""
+        return self.local / "kubeconfig"
+
+    @property
+    def releases(self) -> Path:
+        """Folder of the release manifests that the stack refers to."""
+        return self.local / "releases"
+
+    @property
+    def users(self) -> Path:
+        """Folder of one kubeconfig for each user that the stack names."""
+        return self.local / "users"
+
+    @property
+    def images(self) -> Path:
+        """Folder of the assembled container images."""
+        return self.cache / "images"
+
+    @property
+    def binaries(self) -> Path:
+        """Folder of links to the tools in use; first on the PATH of ``make env``."""
+        return self.local / "bin"
+
+    @property
+    def pulumi(self) -> Path:
+        """Folder of the Pulumi home, the state and the passphrase of stack dev."""
+        return self.local / "pulumi"
+
+    def cluster(self, name: str) -> Path:
+        """Folder of the compute cluster ``name``."""
+        return self.local / name
+
+    def kubeconfig(self, name: str) -> Path:
+        """Kubeconfig of the administrator of the compute cluster ``name``."""
+        return self.cluster(name) / "kubeconfig"
+
+
+def default_layout() -> Layout:
+    """Return the layout of this checkout.
+
+    The cache is ``$PIPELINE_SERVICE_CACHE``, else ``pipeline-service`` below ``$XDG_CACHE_HOME``
+    (default ``~/.cache``).
+    """
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    cache = Path(os.environ.get("PIPELINE_SERVICE_CACHE") or base / "pipeline-service")
+    return Layout(root=Path(__file__).resolve().parent.parent, cache=cache.resolve())

@@ -1,0 +1,188 @@
+"""Stack dev in the embedded environment: the engine's home, state and passphrase, and running it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+
+from local.environment import Environment
+from local.errors import LocalError
+from local.files import write_atomic
+from local.layout import Layout
+from local.plugins.install import install
+
+STACK = "dev"
+_SALT = re.compile(r"^encryptionsalt:.*\n?", re.MULTILINE)
+
+
+class Plugins(StrEnum):
+    """Which resource plugins the engine uses."""
+
+    STAND_IN = "stand-in"
+    OFFICIAL = "official"
+
+
+def plugins_wanted() -> Plugins:
+    """Return the choice of the variable PLUGINS; stand-ins by default, since this stack is local."""
+    value = os.environ.get("PLUGINS", Plugins.STAND_IN)
+    try:
+        return Plugins(value)
+    except ValueError as error:
+        choices = " or ".join(Plugins)
+        raise LocalError(f"PLUGINS={value} is unknown: use {choices}, or leave it out") from error
+
+
+def variables(layout: Layout, plugins: Plugins) -> dict[str, str]:
+    """Return the environment variables under which `pulumi` and `kubectl` just work.
+
+    Parameters
+    ----------
+    layout
+        The checkout.
+    plugins
+        With official plugins, PULUMI_HOME stays the user's own, where the engine finds or downloads them.
+
+    Returns
+    -------
+    dict of str to str
+        No value is a secret: the passphrase is named by its file.
+    """
+    path = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    own = str(layout.binaries)
+    values = {
+        "PATH": os.pathsep.join([own, *(part for part in path if part != own)]),
+        "KUBECONFIG": str(layout.merged_kubeconfig),
+        "PULUMI_BACKEND_URL": f"file://{layout.pulumi / 'state'}",
+        "PULUMI_CONFIG_PASSPHRASE_FILE": str(layout.pulumi / "passphrase"),
+        # The salt of this passphrase belongs to the state, not to the committed stack file.
+        "PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true",
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "PULUMI_STACK": STACK,
+    }
+    if plugins is Plugins.STAND_IN:
+        values |= {
+            "PULUMI_HOME": str(layout.pulumi / "home"),
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        }
+    return values
+
+
+class LocalStack:
+    """Stack dev of one checkout.
+
+    Parameters
+    ----------
+    environment
+        The embedded environment it is deployed to.
+    plugins
+        Which resource plugins to use.
+    """
+
+    def __init__(self, environment: Environment, plugins: Plugins) -> None:
+        self._environment = environment
+        self._layout = environment.layout
+        self._plugins = plugins
+
+    @property
+    def _variables(self) -> dict[str, str]:
+        return {**os.environ, **variables(self._layout, self._plugins)}
+
+    @property
+    def stack_file(self) -> Path:
+        """The committed configuration of the stack."""
+        return self._layout.root / f"Pulumi.{STACK}.yaml"
+
+    def prepare(self) -> None:
+        """Make what the engine needs: plugins, backend, passphrase and the stack itself."""
+        folder = self._layout.pulumi
+        (folder / "state").mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        passphrase = folder / "passphrase"
+        if not passphrase.exists():
+            write_atomic(passphrase, secrets.token_urlsafe(32), mode=0o600)
+        if self._plugins is Plugins.STAND_IN:
+            install(folder / "home", Path(sys.executable), self._layout.root)
+        self._drop_salt()
+        if not self._exists():
+            self._pulumi("stack", "init", STACK, "--non-interactive")
+            self._drop_salt()
+
+    def _drop_salt(self) -> None:
+        text = self.stack_file.read_text()
+        if _SALT.search(text):
+            write_atomic(self.stack_file, _SALT.sub("", text))
+
+    def _exists(self) -> bool:
+        listed = json.loads(self._pulumi("stack", "ls", "--json"))
+        return any(stack["name"].rpartition("/")[2] == STACK for stack in listed)
+
+    def _pulumi(self, *arguments: str) -> str:
+        done = subprocess.run(
+            ["pulumi", *arguments],
+            cwd=self._layout.root,
+            env=self._variables,
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        if done.returncode != 0:
+            lines = (done.stderr or done.stdout).strip().splitlines()
+            raise LocalError(
+                f"`pulumi {' '.join(arguments[:2])}` failed: {lines[-1] if lines else done.returncode}"
+            )
+        return done.stdout
+
+    def _stream(self, *command: str) -> int:
+        try:
+            done = subprocess.run(
+                command, cwd=self._layout.root, env=self._variables, check=False, stdin=subprocess.DEVNULL
+            )
+        finally:
+            self._drop_salt()
+        return done.returncode
+
+    def up(self) -> None:
+        """Repair what an interrupted run left behind, then run `pulumi up`."""
+        self.prepare()
+        if self._stream(sys.executable, "-m", "operations", "recover", "--stack", STACK) != 0:
+            raise LocalError("the stack's state is not usable as it is: see the lines above")
+        if (
+            self._stream("pulumi", "up", "--stack", STACK, "--yes", "--skip-preview", "--non-interactive")
+            != 0
+        ):
+            raise LocalError("`pulumi up` failed: see the lines above; `make up` again goes on from here")
+
+    def destroy(self) -> None:
+        """Run `pulumi destroy` with the program, so that credentials are the present ones."""
+        self.prepare()
+        if self._stream(sys.executable, "-m", "operations", "recover", "--stack", STACK) != 0:
+            raise LocalError("the stack's state is not usable as it is: see the lines above")
+        command = (
+            "destroy",
+            "--stack",
+            STACK,
+            "--yes",
+            "--skip-preview",
+            "--non-interactive",
+            "--run-program",
+        )
+        if self._stream("pulumi", *command) != 0:
+            raise LocalError("`pulumi destroy` failed: see the lines above")
+
+    def outputs(self) -> Mapping[str, object]:
+        """Return the stack's outputs; secrets stay masked."""
+        loaded: dict[str, object] = json.loads(self._pulumi("stack", "output", "--stack", STACK, "--json"))
+        return loaded
+
+    def forget(self) -> None:
+        """Remove the files that the program made for this stack."""
+        shutil.rmtree(self._layout.root / ".run" / STACK, ignore_errors=True)
