@@ -1,0 +1,1 @@
+"""Stand-in for pulumi-resource-command v1.2.1: the resource ``local.Command``, and nothing else."""

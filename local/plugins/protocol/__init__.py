@@ -1,0 +1,1 @@
+"""The part of the provider protocol that both stand-ins share: values, paths, differences, errors, server."""
