@@ -1,0 +1,1 @@
+"""The parts of Pipeline Service: each a thin Pulumi component round pure functions that make manifests."""

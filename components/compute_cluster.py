@@ -1,0 +1,107 @@
+"""What every compute cluster has before anything is installed on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import pulumi
+
+from components.access import READ, Subject, cluster_role, cluster_role_binding, rule
+from components.kubernetes_object import KubernetesObject
+from components.names import OPERATOR_NAMESPACE, labels
+
+if TYPE_CHECKING:
+    from components.kubernetes_object import Manifest
+
+OBSERVER: Final = "pipeline-service:observer"
+"""ClusterRole, and group of users, of SREs who look into incidents on a compute cluster."""
+
+
+def namespace(name: str, component: str, pod_security: str = "restricted", **more: str) -> Manifest:
+    """Make a Namespace.
+
+    Parameters
+    ----------
+    name
+        Its name.
+    component
+        Which part of the service it belongs to.
+    pod_security
+        Pod Security level that is enforced in it: `restricted`, `baseline` or `privileged`.
+    **more
+        Further labels of the prefix `pipeline-service/`.
+    """
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {
+            "name": name,
+            "labels": {
+                **labels(component, **more),
+                "pod-security.kubernetes.io/enforce": pod_security,
+                "pod-security.kubernetes.io/warn": "restricted",
+            },
+        },
+    }
+
+
+def observer_role() -> Manifest:
+    """Make the ClusterRole of those who look into incidents: everything that matters, but no Secret."""
+    return cluster_role(
+        OBSERVER,
+        [
+            rule("", ("pods", "pods/log", "events", "namespaces", "nodes", "services", "configmaps"), READ),
+            rule("", ("resourcequotas", "limitranges", "serviceaccounts", "persistentvolumeclaims"), READ),
+            rule("apps", ("deployments", "replicasets", "statefulsets"), READ),
+            rule("tekton.dev", ("*",), READ),
+            rule("syncagent.kcp.io", ("publishedresources",), READ),
+            rule("apiextensions.k8s.io", ("customresourcedefinitions",), READ),
+        ],
+        labels("access"),
+    )
+
+
+def observer_binding() -> Manifest:
+    """Bind the observers' ClusterRole to the group of their name."""
+    return cluster_role_binding(OBSERVER, OBSERVER, [Subject(kind="Group", name=OBSERVER)], labels("access"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeClusterArgs:
+    """What a ComputeCluster needs.
+
+    Attributes
+    ----------
+    cluster
+        The cluster's API server.
+    """
+
+    cluster: pulumi.ProviderResource = field(repr=False)
+
+
+class ComputeCluster(pulumi.ComponentResource):
+    """A compute cluster's ground: this program's namespace, and read access for incidents.
+
+    Parameters
+    ----------
+    name
+        Name of the compute cluster.
+    args
+        What it needs.
+    opts
+        Pulumi's options.
+    """
+
+    def __init__(
+        self, name: str, args: ComputeClusterArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("pipeline-service:compute:ComputeCluster", name, None, opts)
+        objects = {
+            "namespace": namespace(OPERATOR_NAMESPACE, "operator"),
+            "observer": observer_role(),
+            "observers": observer_binding(),
+        }
+        for part, manifest in objects.items():
+            KubernetesObject(f"{name}-{part}", manifest, provider=args.cluster, parent=self)
+        self.register_outputs({})

@@ -1,0 +1,90 @@
+"""Register a Kubernetes object from its manifest: here alone a plain dict becomes an engine resource."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import pulumi
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Manifest = dict[str, Any]
+"""A Kubernetes object as plain data; a value that may be unknown or secret can be a `pulumi.Input`."""
+
+# Outputs are only resolved for properties that are registered, so `data` is registered even where it isn't
+# given.
+_OUTPUT_ONLY: Final = ("data",)
+_SECRET_OUTPUTS: Final[Mapping[str, Sequence[str]]] = {"Secret": ("data", "stringData")}
+
+
+def type_token(api_version: str, kind: str) -> str:
+    """Name the type of a Kubernetes object as pulumi-kubernetes does.
+
+    Parameters
+    ----------
+    api_version
+        `v1`, or `group/version`.
+    kind
+        The object's kind.
+    """
+    return f"kubernetes:{api_version if '/' in api_version else f'core/{api_version}'}:{kind}"
+
+
+class KubernetesObject(pulumi.CustomResource):
+    """A Kubernetes object.
+
+    The generated classes of pulumi-kubernetes do the same with a class for each kind, and translate every
+    key between two spellings. Here a manifest stays what it is, so that what is unit-tested, rendered and
+    deployed is one thing.
+
+    Parameters
+    ----------
+    name
+        Name in the stack's state.
+    manifest
+        The object.
+    provider
+        The API server it belongs to.
+    parent
+        The component it is a part of.
+    depends_on
+        What must be there before it, and stay until it is gone.
+    ignore_changes
+        Properties that something else manages once the object is there.
+    protect
+        Whether the engine refuses to delete it.
+    """
+
+    def __init__(  # noqa: PLR0913 -- Pulumi's options that are used, one by one
+        self,
+        name: str,
+        manifest: Mapping[str, Any],
+        *,
+        provider: pulumi.ProviderResource,
+        parent: pulumi.Resource,
+        depends_on: Sequence[pulumi.Resource] = (),
+        ignore_changes: Sequence[str] = (),
+        protect: bool = False,
+    ) -> None:
+        kind = str(manifest["kind"])
+        super().__init__(
+            type_token(str(manifest["apiVersion"]), kind),
+            name,
+            {**dict.fromkeys(_OUTPUT_ONLY), **manifest},
+            pulumi.ResourceOptions(
+                parent=parent,
+                provider=provider,
+                depends_on=list(depends_on),
+                ignore_changes=list(ignore_changes),
+                # None, not False: an explicit False would override nothing but would stand in every diff.
+                protect=protect or None,
+                additional_secret_outputs=list(_SECRET_OUTPUTS.get(kind, ())),
+            ),
+        )
+
+    @property
+    def data(self) -> pulumi.Output[Mapping[str, str]]:
+        """The data of a Secret (base64) or ConfigMap."""
+        output: pulumi.Output[Mapping[str, str]] = pulumi.get(self, "data")
+        return output

@@ -1,0 +1,133 @@
+"""The syncer of a compute cluster: api-syncagent, its identity in kcp, its rights, and what it publishes.
+
+Why this syncer, and what its rights rest on: docs/adr/0003-syncer.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pulumi
+
+from components import syncer_manifests as manifests
+from components.kubernetes_object import KubernetesObject
+from components.release import Release, ReleaseArgs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncerArgs:
+    """What a Syncer needs.
+
+    Attributes
+    ----------
+    cluster_name
+        Name of the compute cluster, of its API export, and of the agent.
+    compute
+        The workspace `compute`.
+    compute_url
+        Address of the workspace `compute`, as seen from the cluster's pods.
+    certificate_authority
+        kcp's certificate authority (base64 of PEM), or None where the system's is to be used.
+    cluster
+        The cluster's API server.
+    crds
+        The agent's CustomResourceDefinitions, as a release on the cluster.
+    image
+        The agent's image.
+    after
+        What must be there before it, and stay until it is gone: what it publishes, for one.
+    """
+
+    cluster_name: str
+    compute: pulumi.ProviderResource = field(repr=False)
+    compute_url: str
+    certificate_authority: str | None
+    cluster: pulumi.ProviderResource = field(repr=False)
+    crds: ReleaseArgs
+    image: str
+    after: tuple[pulumi.Resource, ...] = field(default=(), repr=False)
+
+
+class Syncer(pulumi.ComponentResource):
+    """The syncer of a compute cluster, running.
+
+    Parameters
+    ----------
+    name
+        Name of the compute cluster.
+    args
+        What it needs.
+    opts
+        Pulumi's options.
+    """
+
+    def __init__(self, name: str, args: SyncerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("pipeline-service:syncer:Syncer", name, None, opts)
+        token = self._register_identity(name, args)
+        crds = Release(f"{name}-{args.crds.release.name}", args.crds, pulumi.ResourceOptions(parent=self))
+        # The token is a secret, and so is whatever is made of it.
+        kubeconfig = token.apply(
+            lambda encoded: manifests.kubeconfig(args.compute_url, args.certificate_authority, encoded)
+        )
+        ground = self._register(name, manifests.cluster_objects(), args)
+        secret = KubernetesObject(
+            f"{name}-kcp-kubeconfig",
+            manifests.kubeconfig_secret(kubeconfig.apply(manifests.base64_text)),
+            provider=args.cluster,
+            parent=self,
+            depends_on=ground,
+        )
+        published = self._register(name, manifests.published_resources(args.cluster_name), args, crds)
+        KubernetesObject(
+            f"{name}-agent",
+            manifests.deployment(args.cluster_name, args.image, pulumi.Output.unsecret(kubeconfig.apply(manifests.digest))),
+            provider=args.cluster,
+            parent=self,
+            depends_on=[secret, *ground, *published],
+        )
+        self.register_outputs({"agent": args.cluster_name})
+
+    def _register_identity(self, name: str, args: SyncerArgs) -> pulumi.Output[str]:
+        """Register the agent's ServiceAccount in kcp with its rights; give its token, base64."""
+        account = KubernetesObject(
+            f"{name}-kcp-account",
+            manifests.kcp_service_account(args.cluster_name),
+            provider=args.compute,
+            parent=self,
+        )
+        rights = [
+            KubernetesObject(
+                f"{name}-kcp-{part}", manifest, provider=args.compute, parent=self, depends_on=[account]
+            )
+            for part, manifest in manifests.kcp_rights(args.cluster_name).items()
+        ]
+        secret = KubernetesObject(
+            f"{name}-kcp-token",
+            manifests.kcp_token_secret(args.cluster_name),
+            provider=args.compute,
+            parent=self,
+            # The agent must not start with a credential that may do nothing yet.
+            depends_on=[account, *rights],
+        )
+        token: pulumi.Output[str] = pulumi.Output.secret(secret.data.apply(lambda data: data["token"]))
+        return token
+
+    def _register(
+        self, name: str, parts: Mapping[str, Mapping[str, object]], args: SyncerArgs, *after: pulumi.Resource
+    ) -> list[KubernetesObject]:
+        registered: list[KubernetesObject] = []
+        for part, manifest in parts.items():
+            registered.append(
+                KubernetesObject(
+                    f"{name}-{part}",
+                    manifest,
+                    provider=args.cluster,
+                    parent=self,
+                    depends_on=[*args.after, *after, *registered[:1]],
+                )
+            )
+        return registered

@@ -1,0 +1,356 @@
+"""The manifests of a compute cluster's syncer (api-syncagent v0.7.0)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from components.access import (
+    PIPELINE_RESOURCES,
+    READ,
+    WORKSPACE_ACCESS,
+    Subject,
+    cluster_role,
+    cluster_role_binding,
+    role,
+    role_binding,
+    rule,
+)
+from components.compute_cluster import namespace
+from components.names import SYNCER_NAMESPACE, TENANT_NAMESPACE_TEMPLATE, labels
+
+if TYPE_CHECKING:
+    import pulumi
+
+    from components.kubernetes_object import Manifest
+
+ACCOUNT: Final = "syncer"
+"""ServiceAccount of the agent on its cluster."""
+
+READER: Final = "pipeline-service-syncer"
+
+WRITER: Final = "pipeline-service-syncer-writer"
+"""ClusterRole for what the agent writes; bound only in tenants' namespaces, by each tenant's component."""
+
+KCP_NAMESPACE: Final = "default"
+"""Namespace of the workspace `compute` that holds the agents' ServiceAccounts."""
+
+FINALIZER: Final = "syncagent.kcp.io/cleanup"
+"""Finalizer with which an agent holds the objects it has copied."""
+
+PUBLISHED: Final = {"Pipeline": "pipelines", "PipelineRun": "pipelineruns", "Task": "tasks"}
+"""Kinds of tekton.dev/v1 that tenants work with in kcp, and their resources."""
+
+_KUBECONFIG_KEY: Final = "kubeconfig"
+_SECRET: Final = "kcp-kubeconfig"  # noqa: S105 -- the name of a Secret
+_METRICS_PORT: Final = 8085
+_NOBODY: Final = 65532
+
+
+def kcp_account_name(cluster: str) -> str:
+    """Name an agent's ServiceAccount in kcp.
+
+    Parameters
+    ----------
+    cluster
+        Name of the compute cluster.
+    """
+    return f"syncer-{cluster}"
+
+
+def kcp_service_account(cluster: str) -> Manifest:
+    """Make an agent's ServiceAccount in the workspace `compute`.
+
+    Parameters
+    ----------
+    cluster
+        Name of the compute cluster.
+    """
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {
+            "name": kcp_account_name(cluster),
+            "namespace": KCP_NAMESPACE,
+            "labels": labels("syncer", cluster=cluster),
+        },
+    }
+
+
+def kcp_token_secret(cluster: str) -> Manifest:
+    """Make the Secret into which kcp writes the token of an agent's ServiceAccount.
+
+    Parameters
+    ----------
+    cluster
+        Name of the compute cluster.
+    """
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": f"{kcp_account_name(cluster)}-token",
+            "namespace": KCP_NAMESPACE,
+            "labels": labels("syncer", cluster=cluster),
+            "annotations": {"kubernetes.io/service-account.name": kcp_account_name(cluster)},
+        },
+        "type": "kubernetes.io/service-account-token",
+    }
+
+
+def kcp_rights(cluster: str) -> dict[str, Manifest]:
+    """Make an agent's rights in the workspace `compute`.
+
+    They are those that the agent's documentation lists, narrowed to its own export where a name can be
+    given. Schemas can't be named beforehand (the agent makes them), and a slice is listed without a name.
+
+    Parameters
+    ----------
+    cluster
+        Name of the compute cluster.
+    """
+    name = f"pipeline-service:syncer:{cluster}"
+    marked = labels("syncer", cluster=cluster)
+    subjects = [Subject(kind="ServiceAccount", name=kcp_account_name(cluster), namespace=KCP_NAMESPACE)]
+    kcp = "apis.kcp.io"
+    rules = [
+        rule("core.kcp.io", ("logicalclusters",), ("get",), ("cluster",)),
+        rule(kcp, ("apiexportendpointslices",), READ),
+        rule(kcp, ("apiexports",), (*READ, "patch", "update"), (cluster,)),
+        rule(kcp, ("apiexports/content",), ("*",), (cluster,)),
+        rule(kcp, ("apiresourceschemas",), (*READ, "create", "update")),
+        rule("", ("events",), ("get", "create", "patch", "update")),
+    ]
+    return {
+        "role": cluster_role(name, rules, marked),
+        "binding": cluster_role_binding(name, name, subjects, marked),
+        "access": cluster_role_binding(f"{name}:access", WORKSPACE_ACCESS, subjects, marked),
+    }
+
+
+def kubeconfig(url: str, certificate_authority: str | None, token: str) -> str:
+    """Make the kubeconfig with which an agent reaches kcp.
+
+    Parameters
+    ----------
+    url
+        Address of the workspace `compute`; it must contain `/clusters/<path>`.
+    certificate_authority
+        kcp's certificate authority, base64 of PEM, or None where the system's is to be used.
+    token
+        The ServiceAccount's token, base64.
+    """
+    cluster = {"server": url}
+    if certificate_authority is not None:
+        cluster["certificate-authority-data"] = certificate_authority
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "kcp",
+        "clusters": [{"name": "kcp", "cluster": cluster}],
+        "contexts": [{"name": "kcp", "context": {"cluster": "kcp", "user": "syncer"}}],
+        "users": [{"name": "syncer", "user": {"token": base64.b64decode(token).decode()}}],
+    }
+    return json.dumps(document, sort_keys=True)
+
+
+def base64_text(text: str) -> str:
+    """Encode a text as a Secret's data.
+
+    Parameters
+    ----------
+    text
+        The text.
+    """
+    return base64.b64encode(text.encode()).decode()
+
+
+def digest(text: str) -> str:
+    """Digest a text, so that its change is seen and itself is not.
+
+    Parameters
+    ----------
+    text
+        The text.
+    """
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def kubeconfig_secret(encoded: pulumi.Input[str]) -> Manifest:
+    """Make the Secret with the kubeconfig for kcp.
+
+    Parameters
+    ----------
+    encoded
+        The kubeconfig, base64.
+    """
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": _SECRET, "namespace": SYNCER_NAMESPACE, "labels": labels("syncer")},
+        "type": "Opaque",
+        "data": {_KUBECONFIG_KEY: encoded},
+    }
+
+
+def cluster_objects() -> dict[str, Manifest]:
+    """Make the agent's namespace, identity and rights on its cluster; the namespace comes first."""
+    marked = labels("syncer")
+    subjects = [Subject(kind="ServiceAccount", name=ACCOUNT, namespace=SYNCER_NAMESPACE)]
+    read = [
+        rule("apiextensions.k8s.io", ("customresourcedefinitions",), READ),
+        rule("", ("namespaces",), READ),
+        # The agent keeps its state in Secrets of its own namespace, but reads them through a cache of the
+        # whole cluster, which can't be narrowed (v0.7.0, state_store.go and main.go). It may write none
+        # elsewhere.
+        rule("", ("secrets",), READ),
+        rule("tekton.dev", PIPELINE_RESOURCES, READ),
+        rule("syncagent.kcp.io", ("publishedresources",), READ),
+        rule("syncagent.kcp.io", ("publishedresources/status",), ("get", "patch", "update")),
+        rule("", ("events",), ("create", "patch")),
+    ]
+    own = [
+        rule("", ("secrets",), ("create", "update", "patch", "delete")),
+        rule("coordination.k8s.io", ("leases",), (*READ, "create", "update", "patch")),
+    ]
+    write = [rule("tekton.dev", PIPELINE_RESOURCES, ("create", "update", "patch", "delete"))]
+    return {
+        "syncer-namespace": namespace(SYNCER_NAMESPACE, "syncer"),
+        "syncer-account": {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {"name": ACCOUNT, "namespace": SYNCER_NAMESPACE, "labels": marked},
+        },
+        "syncer-reader": cluster_role(READER, read, marked),
+        "syncer-reads": cluster_role_binding(READER, READER, subjects, marked),
+        "syncer-state": role(READER, SYNCER_NAMESPACE, own, marked),
+        "syncer-states": role_binding(READER, SYNCER_NAMESPACE, READER, subjects, marked, kind="Role"),
+        "syncer-writer": cluster_role(WRITER, write, marked),
+    }
+
+
+def writer_binding(tenant_namespace: str, tenant: str) -> Manifest:
+    """Let the agent write into a tenant's namespace.
+
+    Parameters
+    ----------
+    tenant_namespace
+        Name of the namespace on the cluster.
+    tenant
+        Name of the tenant.
+    """
+    subjects = [Subject(kind="ServiceAccount", name=ACCOUNT, namespace=SYNCER_NAMESPACE)]
+    return role_binding(WRITER, tenant_namespace, WRITER, subjects, labels("tenant", tenant=tenant))
+
+
+def published_resources(cluster: str) -> dict[str, Manifest]:
+    """Make what the agent publishes: pipelines, tasks and runs, under their own names.
+
+    Parameters
+    ----------
+    cluster
+        Name of the compute cluster.
+    """
+    return {
+        f"published-{plural}": {
+            "apiVersion": "syncagent.kcp.io/v1alpha1",
+            "kind": "PublishedResource",
+            "metadata": {"name": plural, "labels": labels("syncer", cluster=cluster)},
+            "spec": {
+                "resource": {"apiGroup": "tekton.dev", "kind": kind, "versions": ["v1"]},
+                # The namespace's name is made from the workspace's path.
+                "enableWorkspacePaths": True,
+                "naming": {
+                    # A PipelineRun refers to its Pipeline by name, so names stay as they are.
+                    "name": "{{ .Object.metadata.name }}",
+                    "namespace": TENANT_NAMESPACE_TEMPLATE,
+                },
+            },
+        }
+        for kind, plural in PUBLISHED.items()
+    }
+
+
+def deployment(cluster: str, image: str, kubeconfig_digest: pulumi.Input[str]) -> Manifest:
+    """Make the Deployment of the agent.
+
+    Parameters
+    ----------
+    cluster
+        Name of the compute cluster; also the agent's name, which must never change (its copies carry it).
+    image
+        The agent's image.
+    kubeconfig_digest
+        Digest of the kubeconfig for kcp: the agent reads it only when it starts.
+    """
+    selector = {"app.kubernetes.io/name": "api-syncagent"}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": "api-syncagent",
+            "namespace": SYNCER_NAMESPACE,
+            "labels": {**labels("syncer"), **selector},
+        },
+        "spec": {
+            # One works at a time, by leader election; a second would hold the same caches for nothing.
+            "replicas": 1,
+            "selector": {"matchLabels": selector},
+            "template": {
+                "metadata": {
+                    "labels": {**labels("syncer"), **selector},
+                    "annotations": {"pipeline-service/kubeconfig-digest": kubeconfig_digest},
+                },
+                "spec": _pod(cluster, image),
+            },
+        },
+    }
+
+
+def _pod(cluster: str, image: str) -> dict[str, Any]:
+    return {
+        "serviceAccountName": ACCOUNT,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": _NOBODY,
+            "runAsGroup": _NOBODY,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [
+            {
+                "name": "agent",
+                "image": image,
+                "args": [
+                    f"--namespace={SYNCER_NAMESPACE}",
+                    f"--kcp-kubeconfig=/etc/kcp/{_KUBECONFIG_KEY}",
+                    f"--apiexportendpointslice-ref={cluster}",
+                    f"--agent-name={cluster}",
+                    "--enable-leader-election",
+                    f"--metrics-address=0.0.0.0:{_METRICS_PORT}",
+                ],
+                "ports": [
+                    {"name": "metrics", "containerPort": _METRICS_PORT, "protocol": "TCP"},
+                ],
+                # v0.7.0 has the flag --health-address and answers 404 there, as it registers no check.
+                "readinessProbe": {"httpGet": {"path": "/metrics", "port": "metrics"}, "periodSeconds": 5},
+                "livenessProbe": {
+                    "httpGet": {"path": "/metrics", "port": "metrics"},
+                    "initialDelaySeconds": 15,
+                    "periodSeconds": 20,
+                },
+                "resources": {
+                    "requests": {"cpu": "50m", "memory": "128Mi"},
+                    "limits": {"memory": "512Mi"},
+                },
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "readOnlyRootFilesystem": True,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+                "volumeMounts": [{"name": "kcp", "mountPath": "/etc/kcp", "readOnly": True}],
+            }
+        ],
+        "volumes": [{"name": "kcp", "secret": {"secretName": _SECRET}}],
+    }

@@ -1,0 +1,276 @@
+"""The manifests of a tenant: inside its workspace, and on its cluster."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from components.access import (
+    ADMIN,
+    DEVELOPER,
+    VIEWER,
+    WORKSPACE_ACCESS,
+    Subject,
+    cluster_role_binding,
+    role_binding,
+    tenant_roles,
+)
+from components.compute_cluster import namespace
+from components.names import OPERATOR_NAMESPACE, labels
+from components.syncer_manifests import PUBLISHED, writer_binding
+from releases.transform import RUN_SERVICE_ACCOUNT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from components.kubernetes_object import Manifest
+
+BINDING: Final = "pipelines"
+"""Name of the APIBinding in a tenant's workspace."""
+
+CLAIMS: Final = (("", "events"), ("core.kcp.io", "logicalclusters"))
+"""What the agent asks for (group, resource): events to report with, the workspace's path to read."""
+
+WAIT_FOR: Final[Sequence[Mapping[str, str]]] = (
+    {"resource": f"apibindings.apis.kcp.io/{BINDING}", "for": "jsonpath={.status.phase}=Bound"},
+    {"resource": f"apibindings.apis.kcp.io/{BINDING}", "for": "condition=PermissionClaimsValid"},
+    *(
+        # Bound is said of an export that has no schema yet as well: only this says that users can work.
+        {
+            "resource": f"apibindings.apis.kcp.io/{BINDING}",
+            "for": f'jsonpath={{.status.boundResources[?(@.resource=="{plural}")].resource}}={plural}',
+        }
+        for plural in sorted(PUBLISHED.values())
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TenantAccess:
+    """Who may do what in a tenant's workspace.
+
+    Attributes
+    ----------
+    admins
+        Who may also hand out roles.
+    developers
+        Who may change pipelines, tasks and runs.
+    viewers
+        Who may look at them.
+    """
+
+    admins: tuple[Subject, ...] = ()
+    developers: tuple[Subject, ...] = ()
+    viewers: tuple[Subject, ...] = ()
+
+    def by_role(self) -> dict[str, tuple[Subject, ...]]:
+        """List the subjects of each ClusterRole."""
+        return {ADMIN: self.admins, DEVELOPER: self.developers, VIEWER: self.viewers}
+
+    def everyone(self) -> list[Subject]:
+        """List all subjects, each once."""
+        return sorted(
+            {*self.admins, *self.developers, *self.viewers}, key=lambda subject: (subject.kind, subject.name)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TenantQuota:
+    """How much a tenant may store and run.
+
+    Attributes
+    ----------
+    pipeline_runs
+        PipelineRuns that may exist in its workspace.
+    cpu
+        Sum of CPU requests of running pods in each namespace, a quantity in cores.
+    memory
+        Sum of memory limits of running pods in each namespace, a quantity in bytes.
+    pods
+        Unfinished pods in each namespace.
+    """
+
+    pipeline_runs: int
+    cpu: str
+    memory: str
+    pods: int
+
+
+def digest(text: str) -> str:
+    """Digest a manifest.
+
+    Parameters
+    ----------
+    text
+        The manifest.
+    """
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def api_binding(export: tuple[str, str], marked: Mapping[str, str]) -> Manifest:
+    """Make the APIBinding by which a tenant is placed on a cluster.
+
+    Parameters
+    ----------
+    export
+        Path of the export's workspace, and the export's name.
+    marked
+        Labels.
+    """
+    path, name = export
+    return {
+        "apiVersion": "apis.kcp.io/v1alpha2",
+        "kind": "APIBinding",
+        "metadata": {"name": BINDING, "labels": dict(marked)},
+        "spec": {
+            "reference": {"export": {"path": path, "name": name}},
+            "permissionClaims": [
+                {
+                    "group": group,
+                    "resource": resource,
+                    "verbs": ["*"],
+                    "selector": {"matchAll": True},
+                    "state": "Accepted",
+                }
+                for group, resource in CLAIMS
+            ],
+        },
+    }
+
+
+def stored_runs_quota(runs: int, marked: Mapping[str, str]) -> Manifest:
+    """Make the quota of PipelineRuns that may exist in a workspace, finished ones included.
+
+    It counts over the whole workspace (kcp's annotation), and lies where no tenant's role reaches.
+
+    Parameters
+    ----------
+    runs
+        How many there may be.
+    marked
+        Labels.
+    """
+    return {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {
+            "name": "stored-runs",
+            "namespace": OPERATOR_NAMESPACE,
+            "labels": dict(marked),
+            "annotations": {"experimental.quota.kcp.io/cluster-scoped": "true"},
+        },
+        "spec": {"hard": {"count/pipelineruns.tekton.dev": str(runs)}},
+    }
+
+
+def workspace_content(
+    *,
+    tenant: str,
+    export: tuple[str, str],
+    namespaces: Sequence[str],
+    access: TenantAccess,
+    quota: TenantQuota,
+) -> list[Manifest]:
+    """Make everything inside a tenant's workspace.
+
+    Parameters
+    ----------
+    tenant
+        Name of the tenant.
+    export
+        Path of the export's workspace, and the export's name.
+    namespaces
+        The namespaces it works in.
+    access
+        Who may do what.
+    quota
+        How much it may store.
+    """
+    marked = labels("tenant", tenant=tenant)
+    made: list[Manifest] = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": marked}}
+        for name in (OPERATOR_NAMESPACE, *namespaces)
+    ]
+    made += [
+        api_binding(export, marked),
+        stored_runs_quota(quota.pipeline_runs, marked),
+        *tenant_roles(marked),
+    ]
+    for name in namespaces:
+        made += [
+            role_binding(bound, name, bound, subjects, marked)
+            for bound, subjects in access.by_role().items()
+            if subjects
+        ]
+    if everyone := access.everyone():
+        made.append(cluster_role_binding("pipeline-service:access", WORKSPACE_ACCESS, everyone, marked))
+    return made
+
+
+def namespace_objects(
+    *, tenant: str, workspace_path: str, kcp_namespace: str, namespace_name: str, quota: TenantQuota
+) -> dict[str, Manifest]:
+    """Make a tenant's namespace on its cluster with all that stands in it; the namespace comes first.
+
+    Parameters
+    ----------
+    tenant
+        Name of the tenant.
+    workspace_path
+        Path of its workspace.
+    kcp_namespace
+        Name of the namespace in that workspace.
+    namespace_name
+        Name of the namespace on the cluster.
+    quota
+        How much may run in it at once.
+    """
+    marked = labels("tenant", tenant=tenant)
+    metadata = {"namespace": namespace_name, "labels": marked}
+    # Steps of pipelines bring images of all kinds; "baseline" stops what would reach beyond the pod.
+    home = namespace(namespace_name, "tenant", "baseline", tenant=tenant)
+    home["metadata"]["annotations"] = {
+        "pipeline-service/workspace": workspace_path,
+        "pipeline-service/namespace": kcp_namespace,
+    }
+    return {
+        "namespace": home,
+        "quota": {
+            "apiVersion": "v1",
+            "kind": "ResourceQuota",
+            "metadata": {**metadata, "name": "running"},
+            # CPU that is wanted but not there only slows down; memory that is not there kills. So the one is
+            # counted by request, the other by limit.
+            "spec": {
+                "hard": {
+                    "requests.cpu": quota.cpu,
+                    "limits.memory": quota.memory,
+                    "pods": str(quota.pods),
+                }
+            },
+        },
+        "limits": {
+            "apiVersion": "v1",
+            "kind": "LimitRange",
+            "metadata": {**metadata, "name": "containers"},
+            # With the quota above, a container that states nothing would be refused without these.
+            "spec": {
+                "limits": [
+                    {
+                        "type": "Container",
+                        "default": {"memory": "512Mi"},
+                        "defaultRequest": {"cpu": "50m", "memory": "64Mi"},
+                    }
+                ]
+            },
+        },
+        "account": {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {**metadata, "name": RUN_SERVICE_ACCOUNT},
+            # Steps run what tenants write: they get no credential for the cluster unless they ask for one.
+            "automountServiceAccountToken": False,
+        },
+        "syncer": writer_binding(namespace_name, tenant),
+    }

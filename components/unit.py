@@ -1,0 +1,190 @@
+"""Manifests applied as one unit by a local command: see docs/adr/0002-releases-as-units.md."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import pulumi
+import yaml
+from pulumi_command import local
+
+from components.names import FIELD_MANAGER, OPERATOR_NAMESPACE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_RUN: Final = ".venv/bin/python -m units"
+APPLY_SCRIPT: Final = f"{_RUN} apply"
+WAIT_SCRIPT: Final = f"{_RUN} wait"
+DELETE_SCRIPT: Final = f"{_RUN} delete"
+"""The scripts are constant: what varies is in the environment or on standard input, where it shows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitArgs:
+    """What a unit is.
+
+    Attributes
+    ----------
+    unit
+        Its name, and its inventory's on the API server.
+    version
+        Version of what it applies.
+    sha256
+        Digest of its manifest, in hexadecimal: a changed manifest is an update.
+    kubeconfig
+        File with the credential, relative to the project's folder; the credential itself is never an input.
+    workspace
+        Path of the kcp workspace it lies in, or None for a cluster.
+    manifest_file
+        File with the manifest, relative to the project's folder; or None where `manifest` is given.
+    manifest
+        The manifest itself, handed over on standard input, so that a preview shows its change.
+    incarnation
+        Raised to apply it anew, taking fields back that others changed.
+    wait_for
+        What must hold after it was applied, beside CRDs and workloads: `{resource, namespace, for}` as
+        `kubectl wait` takes them.
+    wait_seconds
+        How long that may take.
+    drain
+        Resources whose objects are deleted before the unit is, those of its users included.
+    release_finalizers
+        Finalizers that are taken off such objects where nobody else does so in time.
+    state
+        State of the cluster: an `unreachable` one's unit is left as it is, a `gone` one's is forgotten.
+    """
+
+    unit: str
+    version: str
+    sha256: str
+    kubeconfig: str
+    workspace: str | None = None
+    manifest_file: str | None = None
+    manifest: str | None = None
+    incarnation: int = 0
+    wait_for: Sequence[Mapping[str, str]] = ()
+    wait_seconds: int = 300
+    drain: Sequence[str] = ()
+    release_finalizers: Sequence[str] = ()
+    state: str = "active"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """The registered commands of a unit.
+
+    Attributes
+    ----------
+    apply
+        Applies and prunes; deletes in the end.
+    ready
+        Waits until everything holds.
+    """
+
+    apply: local.Command
+    ready: local.Command
+
+
+def environment(args: UnitArgs) -> dict[str, str]:
+    """Make the environment of a unit's commands: their whole input but the manifest.
+
+    Parameters
+    ----------
+    args
+        The unit.
+    """
+    optional = {
+        "UNIT_WORKSPACE": args.workspace,
+        "UNIT_MANIFEST": args.manifest_file,
+        "UNIT_DRAIN": json.dumps(list(args.drain)) if args.drain else None,
+        "UNIT_RELEASE_FINALIZERS": json.dumps(list(args.release_finalizers))
+        if args.release_finalizers
+        else None,
+        "UNIT_ABANDONED": "true" if args.state == "gone" else None,
+    }
+    return {
+        "UNIT_NAME": args.unit,
+        "UNIT_VERSION": args.version,
+        "UNIT_SHA256": args.sha256,
+        "UNIT_KUBECONFIG": args.kubeconfig,
+        "UNIT_NAMESPACE": OPERATOR_NAMESPACE,
+        "UNIT_FIELD_MANAGER": FIELD_MANAGER,
+        "UNIT_INCARNATION": str(args.incarnation),
+        **{key: value for key, value in optional.items() if value is not None},
+    }
+
+
+def wait_environment(args: UnitArgs) -> dict[str, str]:
+    """Make the environment of the command that waits.
+
+    Parameters
+    ----------
+    args
+        The unit.
+    """
+    return {
+        **environment(args),
+        "UNIT_WAIT": json.dumps([dict(wait) for wait in args.wait_for], sort_keys=True),
+        "UNIT_WAIT_SECONDS": str(args.wait_seconds),
+    }
+
+
+def to_yaml(manifests: Sequence[Mapping[str, Any]]) -> str:
+    """Write manifests so that a preview's text diff of them reads well.
+
+    Parameters
+    ----------
+    manifests
+        The objects.
+    """
+    return yaml.safe_dump_all(manifests, sort_keys=True, default_flow_style=False, explicit_start=True)
+
+
+def register_unit(
+    name: str,
+    args: UnitArgs,
+    *,
+    parent: pulumi.Resource,
+    depends_on: Sequence[pulumi.Resource] = (),
+) -> Unit:
+    """Register a unit's commands: one that applies and, in the end, deletes; and one that waits.
+
+    They are two, so that a wait that took too long doesn't make the engine forget what was applied.
+
+    Parameters
+    ----------
+    name
+        Name in the stack's state.
+    args
+        The unit.
+    parent
+        The component it is a part of.
+    depends_on
+        What must be there before it, and stay until it is gone.
+    """
+    # skip_update_unreachable of a Kubernetes provider doesn't cover commands.
+    ignored = ["*"] if args.state == "unreachable" else []
+    apply = local.Command(
+        f"{name}-apply",
+        create=APPLY_SCRIPT,
+        update=APPLY_SCRIPT,
+        delete=DELETE_SCRIPT,
+        environment=environment(args),
+        stdin=args.manifest,
+        # With the output of the run before in the environment, a first and a second run would differ.
+        add_previous_output_in_env=False,
+        opts=pulumi.ResourceOptions(parent=parent, depends_on=list(depends_on), ignore_changes=ignored),
+    )
+    ready = local.Command(
+        f"{name}-ready",
+        create=WAIT_SCRIPT,
+        update=WAIT_SCRIPT,
+        environment=wait_environment(args),
+        stdin=args.manifest,
+        add_previous_output_in_env=False,
+        opts=pulumi.ResourceOptions(parent=parent, depends_on=[apply], ignore_changes=ignored),
+    )
+    return Unit(apply=apply, ready=ready)

@@ -1,0 +1,94 @@
+"""The catalog of pinned releases."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from releases.errors import ReleaseError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TEKTON_PIPELINES: Final = "tekton-pipelines"
+API_SYNCAGENT_CRDS: Final = "api-syncagent-crds"
+
+CATALOG_FILE: Final = Path(__file__).parent / "catalog.yaml"
+
+
+class CatalogEntry(BaseModel):
+    """A pinned release.
+
+    Attributes
+    ----------
+    version
+        The version that is installed.
+    supported
+        The versions that may be installed.
+    url
+        Where its manifest is published, `{version}` standing for the version.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: str
+    supported: tuple[str, ...]
+    url: str
+
+    def location(self) -> str:
+        """Name the address of the pinned version's manifest."""
+        return self.url.replace("{version}", self.version)
+
+
+@cache
+def catalog() -> Mapping[str, CatalogEntry]:
+    """Read the catalog.
+
+    Returns
+    -------
+    Mapping
+        The releases by name.
+    """
+    document = yaml.safe_load(CATALOG_FILE.read_text())
+    return {name: CatalogEntry.model_validate(entry) for name, entry in document.items()}
+
+
+def find(name: str) -> CatalogEntry:
+    """Find a release.
+
+    Parameters
+    ----------
+    name
+        Its name in the catalog.
+
+    Raises
+    ------
+    ReleaseError
+        There is none of this name, or its version is not a supported one.
+    """
+    entry = catalog().get(name)
+    if entry is None:
+        raise ReleaseError(f"there is no release {name}", f"use one of {', '.join(sorted(catalog()))}")
+    if entry.version not in entry.supported:
+        raise ReleaseError(
+            f"{name} {entry.version} is not supported",
+            f"use one of {', '.join(entry.supported)} in releases/catalog.yaml",
+        )
+    return entry
+
+
+def file_name(name: str, version: str) -> str:
+    """Name the file of a release's manifest.
+
+    Parameters
+    ----------
+    name
+        Name of the release.
+    version
+        Its version.
+    """
+    return f"{name}-{version}.yaml"

@@ -1,0 +1,335 @@
+"""The only reader of a stack's configuration: from the engine, or from a stack file without an engine."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import pulumi
+import yaml
+from pulumi.runtime import config as runtime_config
+from pydantic import BaseModel, ValidationError
+
+from releases.catalog import API_SYNCAGENT_CRDS, TEKTON_PIPELINES
+from releases.errors import ReleaseError
+from releases.prepare import PreparedRelease, prepare
+from stacks import kubeconfigs
+from stacks.kubeconfigs import Kubeconfig, KubeconfigError, write_private
+from stacks.problems import PROJECT, Problem, SettingsError, from_validation, key_path, nearest, shown
+from stacks.settings import (
+    ComputeClusterSettings,
+    EnvironmentSettings,
+    KubeconfigSettings,
+    TenantSettings,
+    cross_check,
+    known_keys,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+RUN_FOLDER: Final = ".run"
+"""Folder of the files that the program makes, in the project's folder; git-ignored."""
+
+KCP_TARGET: Final = "kcp"
+
+_Entry = TypeVar("_Entry", bound=BaseModel)
+
+_STACK_FILE: Final = re.compile(r"Pulumi\.(?P<stack>[A-Za-z0-9._-]+)\.ya?ml")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedEnvironment:
+    """An environment's settings with what they refer to.
+
+    Attributes
+    ----------
+    stack
+        Name of the stack.
+    settings
+        The settings.
+    kubeconfigs
+        The kubeconfig of `kcp` and of each compute cluster, by name.
+    releases
+        The releases' manifests, ready to apply, by name; empty where there is no compute cluster.
+    folder
+        Folder of the files made for this stack, relative to the project's folder.
+    """
+
+    stack: str
+    settings: EnvironmentSettings
+    kubeconfigs: Mapping[str, Kubeconfig]
+    releases: Mapping[str, PreparedRelease]
+    folder: Path
+
+    def kubeconfig_file(self, target: str) -> Path:
+        """Name the file in which the units find a target's kubeconfig.
+
+        Parameters
+        ----------
+        target
+            `kcp`, or the name of a compute cluster.
+
+        Returns
+        -------
+        Path
+            A path that is relative to the project's folder, and stable: it is among the units' inputs.
+        """
+        return self.folder / "kubeconfigs" / f"{target}.kubeconfig"
+
+
+def load(project: Path | None = None) -> LoadedEnvironment:
+    """Load the settings of the stack that the engine runs.
+
+    Kubeconfigs are written for the units only where resources are really changed: a preview runs no unit,
+    and so leaves no credential behind.
+
+    Parameters
+    ----------
+    project
+        The project's folder; by default the working directory, where the engine starts the program.
+
+    Raises
+    ------
+    SettingsError
+        Something is wrong with the settings or with what they refer to; it lists everything found.
+    """
+    root = project or Path()
+    values, secrets = _engine_configuration()
+    settings = _validated(values, secrets)
+    problems: list[Problem] = []
+    targets = dict(_resolved(settings, values, root, problems))
+    stack = pulumi.get_stack()
+    folder = Path(RUN_FOLDER) / stack
+    releases = _prepared(settings, root, folder, problems)
+    if problems:
+        raise SettingsError(problems)
+    environment = LoadedEnvironment(
+        stack=stack, settings=settings, kubeconfigs=targets, releases=releases, folder=folder
+    )
+    if not pulumi.runtime.is_dry_run():
+        for name, kubeconfig in targets.items():
+            text = (kubeconfig.at_kcp() if name == KCP_TARGET else kubeconfig).render()
+            write_private(root / environment.kubeconfig_file(name), text)
+    return environment
+
+
+def read_stack_file(path: Path) -> EnvironmentSettings:
+    """Read a stack file without an engine.
+
+    What the settings refer to (kubeconfig files, secrets) is not looked at: it may not exist yet.
+
+    Parameters
+    ----------
+    path
+        A file named `Pulumi.<stack>.yaml`.
+
+    Raises
+    ------
+    SettingsError
+        The file can't be read, or its settings are wrong; it lists everything found.
+    """
+    if not _STACK_FILE.fullmatch(path.name):
+        raise _unreadable(path, "a stack file's name has the form Pulumi.<stack>.yaml", "name the file so")
+    try:
+        document = yaml.load(path.read_text(), Loader=_DistinctKeysLoader)  # noqa: S506 -- a SafeLoader it is
+    except FileNotFoundError:
+        raise _unreadable(
+            path, "there is no such file", "correct the path, or make it: pulumi stack init"
+        ) from None
+    except OSError as error:
+        raise _unreadable(
+            path, f"it can't be read ({error.strerror})", "let its permissions allow it"
+        ) from None
+    except yaml.MarkedYAMLError as error:
+        # Not the whole of its message: that quotes the file.
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise _unreadable(path, f"{error.problem}{line}", "correct it") from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise _unreadable(path, "it is not YAML", "correct it") from None
+    configuration = document.get("config") if isinstance(document, dict) else None
+    if not isinstance(configuration, dict) or not configuration:
+        raise _unreadable(
+            path, "it has no settings", "write them under config: (docs/configuration.md has an example)"
+        )
+    prefix = f"{PROJECT}:"
+    values = {
+        str(key).removeprefix(prefix): value
+        for key, value in configuration.items()
+        if str(key).startswith(prefix)
+    }
+    secrets = {key for key, value in values.items() if isinstance(value, dict) and set(value) == {"secure"}}
+    return _validated(values, secrets)
+
+
+class _DistinctKeysLoader(yaml.SafeLoader):
+    """A SafeLoader that refuses a key that stands twice: the second tenant of a name would win in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 -- PyYAML's signature
+        seen: set[object] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, str) and key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f'the key "{key}" stands twice', key_node.start_mark
+                )
+            seen.add(key if isinstance(key, str) else id(key_node))
+        return super().construct_mapping(node, deep)
+
+
+def _unreadable(path: Path, why: str, mend: str) -> SettingsError:
+    return SettingsError([Problem(key=str(path), value="", why=why, mend=mend)])
+
+
+def _engine_configuration() -> tuple[dict[str, Any], set[str]]:
+    """Read this project's keys from the engine: values (objects parsed), and which keys are secret."""
+    prefix = f"{PROJECT}:"
+    values: dict[str, Any] = {}
+    secrets: set[str] = set()
+    for full_key, text in runtime_config.CONFIG.get().items():
+        if not full_key.startswith(prefix):
+            continue
+        key = full_key.removeprefix(prefix)
+        if runtime_config.is_config_secret(full_key):
+            secrets.add(key)
+        values[key] = _parsed(text)
+    return values, secrets
+
+
+def _parsed(text: object) -> object:
+    # The engine hands objects over as JSON and everything else as it stands.
+    if isinstance(text, str) and text.lstrip()[:1] in ("{", "["):
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    return text
+
+
+def _validated(values: Mapping[str, Any], secrets: set[str]) -> EnvironmentSettings:
+    known = known_keys()
+    referred = set(_secret_references(values))
+    problems = [
+        Problem(
+            key=key_path([key]),
+            value="",
+            why="a kubeconfig reference names this key, whose value is not a secret",
+            mend=f"set it anew: pulumi config set --secret {key}",
+        )
+        for key in referred & set(values) - secrets
+    ] + [
+        Problem(
+            key=key_path([key]),
+            value="",
+            why="a kubeconfig reference names this key, which is not set",
+            mend=f"set it: pulumi config set --secret {key} < kubeconfig",
+        )
+        for key in referred - set(values)
+    ]
+    sections = {key: value for key, value in values.items() if key not in referred}
+    for key in sorted(set(sections) & secrets - set(known[""])):
+        # Its value must not be shown, so it doesn't go through the model.
+        del sections[key]
+        problems.append(
+            Problem(
+                key=key_path([key]),
+                value="",
+                why="nothing refers to this secret",
+                mend=nearest(key, known[""], what="known keys"),
+            )
+        )
+    try:
+        settings = EnvironmentSettings.model_validate(sections)
+    except ValidationError as error:
+        problems += from_validation(error, known)
+        problems += cross_check(
+            _valid_entries(sections, "computeClusters", ComputeClusterSettings),
+            {
+                name: tenant
+                for name, tenant in _valid_entries(sections, "tenants", TenantSettings).items()
+                if tenant is not None
+            },
+        )
+        raise SettingsError(problems) from None
+    problems += cross_check(settings.compute_clusters, settings.tenants)
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def _valid_entries(sections: Mapping[str, Any], key: str, model: type[_Entry]) -> dict[str, _Entry | None]:
+    entries: dict[str, _Entry | None] = {}
+    section = sections.get(key)
+    for name, value in section.items() if isinstance(section, dict) else ():
+        try:
+            entries[str(name)] = model.model_validate(value)
+        except ValidationError:
+            # Reported already, as part of the whole; here it only matters that the entry is there.
+            entries[str(name)] = None
+    return entries
+
+
+def _secret_references(values: Mapping[str, Any]) -> Iterator[str]:
+    """Find the keys named by `kubeconfig: {secret: key}` in settings that may yet be wrong."""
+    clusters = values.get("computeClusters")
+    for owner in (values.get("kcp"), *(clusters.values() if isinstance(clusters, dict) else ())):
+        reference = owner.get("kubeconfig") if isinstance(owner, dict) else None
+        secret = reference.get("secret") if isinstance(reference, dict) else None
+        if isinstance(secret, str):
+            yield secret
+
+
+def _resolved(
+    settings: EnvironmentSettings, values: Mapping[str, Any], root: Path, problems: list[Problem]
+) -> Iterator[tuple[str, Kubeconfig]]:
+    places: dict[str, tuple[list[str], KubeconfigSettings]] = {
+        KCP_TARGET: (["kcp", "kubeconfig"], settings.kcp.kubeconfig)
+    }
+    for name, cluster in sorted(settings.compute_clusters.items()):
+        places[name] = (["computeClusters", name, "kubeconfig"], cluster.kubeconfig)
+    for name, (place, reference) in places.items():
+        try:
+            if reference.path is not None:
+                yield name, kubeconfigs.read(root / Path(reference.path).expanduser())
+            else:
+                text = values[str(reference.secret)]
+                yield name, kubeconfigs.parse(text if isinstance(text, str) else json.dumps(text), root)
+        except KubeconfigError as error:
+            problems.append(
+                Problem(
+                    key=key_path([*place, "path" if reference.path is not None else "secret"]),
+                    value=shown(reference.path or reference.secret),
+                    why=error.why,
+                    mend=error.mend,
+                )
+            )
+
+
+def _prepared(
+    settings: EnvironmentSettings, root: Path, folder: Path, problems: list[Problem]
+) -> dict[str, PreparedRelease]:
+    if not settings.compute_clusters:
+        return {}
+    directory = settings.releases.directory
+    releases: dict[str, PreparedRelease] = {}
+    for name in (API_SYNCAGENT_CRDS, TEKTON_PIPELINES):
+        try:
+            releases[name] = prepare(
+                name,
+                directory=None if directory is None else root / Path(directory).expanduser(),
+                root=root,
+                folder=folder / "manifests",
+            )
+        except ReleaseError as error:
+            problems.append(
+                Problem(
+                    key=key_path(["releases", "directory"]),
+                    value=shown(directory) if directory else "",
+                    why=error.why,
+                    mend=error.mend,
+                )
+            )
+    return releases

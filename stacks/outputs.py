@@ -1,0 +1,180 @@
+"""The output contract: what layered products read. Version 1; it only ever grows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import pulumi
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from components.names import tenant_namespace
+from stacks.settings import workspace_of
+from stacks.vocabulary import ClusterState, Distribution
+
+if TYPE_CHECKING:
+    from stacks.loader import LoadedEnvironment
+
+SCHEMA_VERSION: Final = 1
+
+
+class Group(BaseModel):
+    """A group of outputs: immutable, camelCase where it is exported."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=True, validate_by_alias=True
+    )
+
+
+class KcpOutputs(Group):
+    """The kcp of the environment."""
+
+    url: str = Field(title="URL", description="Address of kcp, without a workspace's path.")
+    workspace: str = Field(title="Service workspace", description="Path of the service's workspace.")
+    compute_workspace: str = Field(
+        title="Compute workspace", description="Path of the workspace with API exports."
+    )
+    tenants_workspace: str = Field(
+        title="Tenants workspace", description="Path of the workspace with tenants' workspaces."
+    )
+
+
+class ApiExportOutputs(Group):
+    """An API export that can be bound."""
+
+    path: str = Field(title="Path", description="Path of the workspace it lies in.")
+    name: str = Field(title="Name", description="Its name.")
+
+
+class ComputeClusterOutputs(Group):
+    """A compute cluster."""
+
+    pool: str = Field(title="Pool", description="Name of its pool.")
+    state: ClusterState = Field(title="State", description="What may happen on it.")
+    distribution: Distribution = Field(title="Distribution", description="The kind of Kubernetes it is.")
+    api_export: ApiExportOutputs = Field(title="API export", description="What tenants on it bind.")
+    events_url: str | None = Field(
+        default=None,
+        title="Events URL",
+        description="Where its listener takes Git events; none before it has one.",
+    )
+    releases: Mapping[str, str] = Field(
+        title="Releases", description="Versions of what is installed, by name."
+    )
+
+
+class TenantOutputs(Group):
+    """A tenant."""
+
+    workspace: str = Field(title="Workspace", description="Path of its workspace.")
+    url: str = Field(title="URL", description="Address of its workspace, as a kubeconfig's server.")
+    cluster: str = Field(title="Compute cluster", description="Name of the cluster its pipelines run on.")
+    namespaces: Mapping[str, str] = Field(
+        title="Namespaces", description="Its namespaces, and the name each has on the cluster."
+    )
+    events_url: str | None = Field(
+        default=None,
+        title="Events URL",
+        description="Where its Git events go; none before there is a gateway.",
+    )
+
+
+class GatewayOutputs(Group):
+    """The gateway for Git events."""
+
+    url: str | None = Field(default=None, title="URL", description="Its address; none before there is one.")
+
+
+class EnvironmentOutputs(Group):
+    """Everything a stack exports that is not secret."""
+
+    schema_version: int = Field(
+        default=SCHEMA_VERSION, title="Schema version", description="Version of this contract."
+    )
+    environment: str = Field(title="Environment", description="Name of the stack.")
+    kcp: KcpOutputs = Field(title="kcp", description="The kcp of the environment.")
+    compute_clusters: Mapping[str, ComputeClusterOutputs] = Field(
+        title="Compute clusters", description="The compute clusters by name."
+    )
+    tenants: Mapping[str, TenantOutputs] = Field(title="Tenants", description="The tenants by name.")
+    gateway: GatewayOutputs = Field(title="Gateway", description="The gateway for Git events.")
+
+
+def describe(environment: LoadedEnvironment, *, compute_path: str, tenants_path: str) -> EnvironmentOutputs:
+    """Describe an environment to those who build on it.
+
+    Parameters
+    ----------
+    environment
+        The environment.
+    compute_path
+        Path of the workspace `compute`.
+    tenants_path
+        Path of the workspace `tenants`.
+    """
+    settings = environment.settings
+    url = environment.kubeconfigs["kcp"].kcp_url
+    versions = {name: release.version for name, release in sorted(environment.releases.items())}
+    tenants = {}
+    for name, tenant in sorted(settings.tenants.items()):
+        path = f"{tenants_path}:{workspace_of(name, tenant)}"
+        tenants[name] = TenantOutputs(
+            workspace=path,
+            url=f"{url}/clusters/{path}",
+            cluster=tenant.cluster,
+            namespaces={namespace: tenant_namespace(path, namespace) for namespace in tenant.namespaces},
+        )
+    return EnvironmentOutputs(
+        environment=environment.stack,
+        kcp=KcpOutputs(
+            url=url,
+            workspace=settings.service_path,
+            compute_workspace=compute_path,
+            tenants_workspace=tenants_path,
+        ),
+        compute_clusters={
+            name: ComputeClusterOutputs(
+                pool=cluster.pool,
+                state=cluster.state,
+                distribution=cluster.distribution,
+                api_export=ApiExportOutputs(path=compute_path, name=name),
+                releases=versions,
+            )
+            for name, cluster in sorted(settings.compute_clusters.items())
+        },
+        tenants=tenants,
+        gateway=GatewayOutputs(),
+    )
+
+
+def exported(outputs: EnvironmentOutputs) -> dict[str, Any]:
+    """Render the outputs as the stack exports them.
+
+    Parameters
+    ----------
+    outputs
+        The outputs.
+
+    Returns
+    -------
+    dict
+        Plain data by group, keys in camelCase; `credentials`, which will be secret, is added by `export`.
+    """
+    return outputs.model_dump(mode="json", by_alias=True)
+
+
+def export(outputs: EnvironmentOutputs) -> None:
+    """Export the outputs from the stack.
+
+    `credentials` is a secret from the first version on, though still empty: a group can't become one later
+    without breaking those who read it.
+
+    Parameters
+    ----------
+    outputs
+        The outputs.
+    """
+    for name, value in exported(outputs).items():
+        pulumi.export(name, value)
+    pulumi.export("credentials", pulumi.Output.secret({}))

@@ -1,0 +1,161 @@
+"""A Pulumi engine that only records: what was registered, with which options, and what was secret."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pulumi.runtime import mocks, rpc
+
+from releases.prepare import PreparedRelease
+from stacks.environment import compose
+from stacks.kubeconfigs import Kubeconfig
+from stacks.loader import LoadedEnvironment
+from stacks.outputs import EnvironmentOutputs
+from stacks.settings import EnvironmentSettings
+
+TOKEN = "bWFkZS11cC10b2tlbg=="
+"""The made-up token that kcp gives a syncer's ServiceAccount here, base64 of `made-up-token`."""
+
+CREDENTIAL = "made-up-credential"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    urn: str
+    type: str
+    name: str
+    inputs: dict[str, Any]
+    secret_inputs: frozenset[str]
+    dependencies: frozenset[str]
+    ignore_changes: tuple[str, ...]
+    protect: bool
+    provider: str
+    parent: str
+
+
+class _Mocks(mocks.Mocks):
+    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, dict[str, Any]]:
+        outputs = dict(args.inputs)
+        if args.typ == "kubernetes:core/v1:Secret" and args.inputs.get("type", "").endswith("account-token"):
+            outputs["data"] = {"token": TOKEN}
+        return f"{args.name}-id", outputs
+
+    def call(self, args: mocks.MockCallArgs) -> dict[str, Any]:
+        message = f"no function is called: {args.token}"
+        raise AssertionError(message)
+
+
+class Recorder(mocks.MockMonitor):
+    def __init__(self) -> None:
+        super().__init__(_Mocks())
+        self.registrations: dict[str, Registration] = {}
+
+    def make_urn(self, parent: str, type_: str, name: str) -> str:
+        # The SDK's mock keeps only the nearest parent; the engine keeps the whole chain.
+        chain = f"{parent.split('::')[2]}$" if parent and "Stack" not in parent.split("::")[2] else ""
+        return f"urn:pulumi:dev::pipeline-service::{chain}{type_}::{name}"
+
+    def RegisterResource(self, request: Any) -> Any:  # noqa: N802 -- gRPC's name
+        response = super().RegisterResource(request)
+        inputs = rpc.deserialize_properties(request.object, keep_unknowns=True)
+        recorded = Registration(
+            urn=response.urn,
+            type=request.type,
+            name=request.name,
+            inputs={key: _plain(value) for key, value in inputs.items()},
+            secret_inputs=frozenset(key for key, value in inputs.items() if _holds_secret(value)),
+            dependencies=frozenset(request.dependencies),
+            ignore_changes=tuple(request.ignoreChanges),
+            protect=bool(request.protect),
+            provider=request.provider,
+            parent=request.parent,
+        )
+        if recorded.urn in self.registrations:
+            message = f"registered twice: {recorded.urn}"
+            raise AssertionError(message)
+        self.registrations[recorded.urn] = recorded
+        return response
+
+    def named(self, name: str, type_: str | None = None) -> Registration:
+        found = [
+            one
+            for one in self.registrations.values()
+            if one.name == name
+            and (type_ is None or one.type == type_)
+            and one.type.split(":")[0] != "pipeline-service"
+        ]
+        assert len(found) == 1, f"{name}: {[one.urn for one in found]}"
+        return found[0]
+
+    def of_type(self, type_: str) -> list[Registration]:
+        return [one for one in self.registrations.values() if one.type == type_]
+
+    def reaches(self, urn: str) -> set[str]:
+        """Everything a resource depends on, directly or not, its provider included."""
+        seen: set[str] = set()
+        todo = [urn]
+        while todo:
+            one = self.registrations.get(todo.pop())
+            for needed in (*one.dependencies, one.provider.rpartition("::")[0]) if one else ():
+                if needed and needed not in seen:
+                    seen.add(needed)
+                    todo.append(needed)
+        return seen
+
+
+def _holds_secret(value: object) -> bool:
+    if rpc.is_rpc_secret(value):
+        return True
+    if isinstance(value, dict):
+        return any(_holds_secret(one) for one in value.values())
+    return isinstance(value, list) and any(_holds_secret(one) for one in value)
+
+
+def _plain(value: object) -> Any:
+    if rpc.is_rpc_secret(value):
+        return _plain(rpc.unwrap_rpc_secret(value))
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list) else value
+
+
+def kubeconfig(host: str) -> Kubeconfig:
+    return Kubeconfig(f"https://{host}:6443", {"certificate-authority-data": "Q0E="}, {"token": CREDENTIAL})
+
+
+def loaded(settings: EnvironmentSettings) -> LoadedEnvironment:
+    releases = {
+        name: PreparedRelease(
+            name=name, version=version, sha256=digit * 64, manifest=Path(f".run/dev/{name}.yaml")
+        )
+        for name, version, digit in (
+            ("tekton-pipelines", "v1.6.0", "a"),
+            ("api-syncagent-crds", "v0.7.0", "b"),
+        )
+    }
+    return LoadedEnvironment(
+        stack="dev",
+        settings=settings,
+        kubeconfigs={name: kubeconfig(name) for name in ("kcp", *settings.compute_clusters)},
+        releases=releases if settings.compute_clusters else {},
+        folder=Path(".run/dev"),
+    )
+
+
+def record(settings: EnvironmentSettings) -> tuple[Recorder, EnvironmentOutputs]:
+    """Compose an environment, and give what was registered."""
+    asyncio.set_event_loop(asyncio.new_event_loop())
+    recorder = Recorder()
+    pulumi.runtime.set_mocks(recorder.mocks, project="pipeline-service", stack="dev", monitor=recorder)
+    outputs: list[EnvironmentOutputs] = []
+
+    @pulumi.runtime.test
+    def run() -> None:
+        outputs.append(compose(loaded(settings)))
+
+    run()
+    return recorder, outputs[0]

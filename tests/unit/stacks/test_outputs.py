@@ -1,0 +1,51 @@
+"""The output contract."""
+
+import json
+from pathlib import Path
+
+from components.names import tenant_namespace
+from stacks.loader import read_stack_file
+from stacks.outputs import exported
+from tests.support.recording import CREDENTIAL, record
+
+PROJECT = Path(__file__).parents[3]
+
+CONTRACT = {
+    "schemaVersion",
+    "environment",
+    "kcp",
+    "computeClusters",
+    "tenants",
+    "gateway",
+}
+
+
+def test_the_contract_has_exactly_its_groups() -> None:
+    _, outputs = record(read_stack_file(PROJECT / "Pulumi.dev.yaml"))
+    plain = exported(outputs)
+    assert set(plain) == CONTRACT
+    assert plain["schemaVersion"] == 1
+    assert set(plain["kcp"]) == {"url", "workspace", "computeWorkspace", "tenantsWorkspace"}
+    assert set(plain["computeClusters"]["local-a"]) == {
+        "pool",
+        "state",
+        "distribution",
+        "apiExport",
+        "eventsUrl",
+        "releases",
+    }
+    assert set(plain["tenants"]["demo"]) == {"workspace", "url", "cluster", "namespaces", "eventsUrl"}
+
+
+def test_a_tenant_is_described_so_that_it_can_be_used() -> None:
+    _, outputs = record(read_stack_file(PROJECT / "Pulumi.dev.yaml"))
+    demo = exported(outputs)["tenants"]["demo"]
+    path = "root:pipeline-service:tenants:demo"
+    assert demo["workspace"] == path
+    assert demo["url"] == f"https://kcp:6443/clusters/{path}"
+    assert demo["namespaces"] == {"default": tenant_namespace(path, "default")}
+
+
+def test_plain_outputs_hold_no_credential() -> None:
+    _, outputs = record(read_stack_file(PROJECT / "Pulumi.dev.yaml"))
+    assert CREDENTIAL not in json.dumps(exported(outputs))

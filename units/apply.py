@@ -1,0 +1,200 @@
+"""Apply a unit: record, apply in order, prune what dropped out."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from units.errors import KubectlError, UnitError
+from units.inventory import read_inventory, write_inventory
+from units.manifest import (
+    CRD,
+    Identity,
+    defined_kinds,
+    identify,
+    in_apply_order,
+    in_delete_stages,
+    parse,
+    serialize,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from units.kubectl import Kubectl
+    from units.manifest import Manifest
+    from units.request import Request
+
+_ESTABLISHED_SECONDS: Final = 60
+_APPLY_SECONDS: Final = 600
+_DELETE_SECONDS: Final = 120
+
+_CONFLICT: Final = re.compile(r'conflicts? with "(?P<manager>[^"]+)"')
+
+
+def apply(kubectl: Kubectl, request: Request, stdin: str) -> str:
+    """Apply a unit.
+
+    Parameters
+    ----------
+    kubectl
+        The API server.
+    request
+        The unit.
+    stdin
+        What stands on standard input.
+
+    Returns
+    -------
+    str
+        What was done, in a line.
+
+    Raises
+    ------
+    UnitError
+        An object was refused, or something couldn't be done in time.
+    """
+    manifests = in_apply_order(parse(request.manifest(stdin)))
+    wanted = frozenset(identify(manifest) for manifest in manifests)
+    _apply_home(kubectl, request, manifests)
+    recorded = read_inventory(kubectl, request)
+    before = recorded.objects if recorded else frozenset()
+    # Recorded before it is made: whatever a kill leaves behind is known to the next run, and to a delete.
+    write_inventory(kubectl, request, wanted | before, "applying")
+    _apply_all(kubectl, request, manifests)
+    kept = _prune(kubectl, wanted, before)
+    write_inventory(kubectl, request, wanted | kept, "applied")
+    pruned = len(_dropped(wanted, before)) - len(kept)
+    done = f"{request.name} {request.version}: {len(wanted)} objects applied, {pruned} pruned"
+    if kept:
+        done += f", {len(kept)} kept because objects of their kind exist: {', '.join(map(str, sorted(kept)))}"
+    return done
+
+
+def _apply_home(kubectl: Kubectl, request: Request, manifests: Sequence[Manifest]) -> None:
+    """Apply the inventory's namespace first, where it is part of the unit."""
+    home = [
+        manifest
+        for manifest in manifests
+        if (identity := identify(manifest)).kind == "Namespace" and identity.name == request.namespace
+    ]
+    if home:
+        _server_side_apply(kubectl, request, home)
+
+
+def _apply_all(kubectl: Kubectl, request: Request, manifests: Sequence[Manifest]) -> None:
+    definitions = [manifest for manifest in manifests if manifest["kind"] == CRD]
+    custom = defined_kinds(definitions)
+    later = [
+        manifest
+        for manifest in manifests
+        if (identity := identify(manifest)) and (identity.group, identity.kind) in custom
+    ]
+    # Namespaces and definitions go first, and everything else but objects of these definitions with them: a
+    # release's own objects can only be read once the server serves their kind.
+    _server_side_apply(kubectl, request, [manifest for manifest in manifests if manifest not in later])
+    if later:
+        names = [f"customresourcedefinitions/{identify(definition).name}" for definition in definitions]
+        kubectl.run(
+            "wait",
+            *names,
+            "--for=condition=Established",
+            f"--timeout={_ESTABLISHED_SECONDS}s",
+            seconds=_ESTABLISHED_SECONDS + 10,
+        )
+        _server_side_apply(kubectl, request, later)
+
+
+def _server_side_apply(kubectl: Kubectl, request: Request, manifests: Sequence[Manifest]) -> None:
+    if not manifests:
+        return
+    # Fields that somebody else holds are left alone, and reported, on the first application. A raised
+    # incarnation is the order to mend: it takes them back.
+    force = ["--force-conflicts"] if request.incarnation else []
+    try:
+        kubectl.run(
+            "apply",
+            "--server-side",
+            f"--field-manager={request.field_manager}",
+            *force,
+            "--filename=-",
+            stdin=serialize(manifests),
+            seconds=_APPLY_SECONDS,
+        )
+    except KubectlError as error:
+        if managers := sorted(set(_CONFLICT.findall(error.stderr))):
+            raise UnitError(
+                f"{request.name}: fields are held by {', '.join(managers)}: {error}; "
+                "raise the entry's incarnation to take them back"
+            ) from None
+        raise UnitError(f"{request.name}: {error}") from None
+
+
+def _dropped(wanted: frozenset[Identity], before: frozenset[Identity]) -> list[Identity]:
+    keys = {identity.key for identity in wanted}
+    return sorted(identity for identity in before if identity.key not in keys)
+
+
+def _prune(kubectl: Kubectl, wanted: frozenset[Identity], before: frozenset[Identity]) -> frozenset[Identity]:
+    """Delete what dropped out; give what had to be kept."""
+    dropped = _dropped(wanted, before)
+    kept = frozenset(
+        identity for identity in dropped if identity.kind == CRD and _has_objects(kubectl, identity)
+    )
+    for stage in in_delete_stages(set(dropped) - kept):
+        delete_objects(kubectl, stage, seconds=_DELETE_SECONDS)
+    return kept
+
+
+def _has_objects(kubectl: Kubectl, definition: Identity) -> bool:
+    # A definition's name is <resource>.<group>, which is how kubectl names the resource.
+    if kubectl.get("customresourcedefinition", definition.name) is None:
+        return False
+    found = kubectl.get(definition.name, "--all-namespaces", "--chunk-size=1")
+    return bool(found and found["items"])
+
+
+def _is_immortal(identity: Identity) -> bool:
+    # Every API server refuses to delete these, kcp's too; a tenant's workspace takes its own with it.
+    return identity.kind == "Namespace" and identity.name in ("default", "kube-public", "kube-system")
+
+
+def delete_objects(kubectl: Kubectl, identities: Sequence[Identity], *, seconds: int) -> None:
+    """Delete objects and wait until they are gone; those that are not there any more are no error.
+
+    Parameters
+    ----------
+    kubectl
+        The API server.
+    identities
+        The objects.
+    seconds
+        How long it may take.
+
+    Raises
+    ------
+    KubectlError
+        It failed, or took too long.
+    """
+    remaining = [identity for identity in identities if not _is_immortal(identity)]
+    while remaining:
+        try:
+            kubectl.run(
+                "delete",
+                "--ignore-not-found",
+                "--wait=true",
+                f"--timeout={seconds}s",
+                "--filename=-",
+                stdin=serialize([identity.reference() for identity in remaining]),
+                seconds=seconds + 30,
+                patient=False,
+            )
+        except KubectlError as error:
+            unserved = set(re.findall(r'no matches for kind "([^"]+)" in version "([^"]+)"', error.stderr))
+            left = [one for one in remaining if (one.kind, one.api_version) not in unserved]
+            if len(left) == len(remaining):
+                raise
+            # A kind that the server no longer serves has no object left either.
+            remaining = left
+        else:
+            return

@@ -1,0 +1,172 @@
+"""Delete a unit, from what is recorded on the API server alone."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from units.apply import delete_objects
+from units.errors import KubectlError, UnitError
+from units.inventory import inventory_name, read_inventory
+from units.manifest import in_delete_stages
+
+if TYPE_CHECKING:
+    from units.kubectl import Kubectl
+    from units.manifest import Identity
+    from units.request import Request
+
+_DRAIN_SECONDS: Final = 90
+_STAGE_SECONDS: Final = 180
+_PAUSE_SECONDS: Final = 2.0
+_BINDINGS: Final = ("RoleBinding", "ClusterRoleBinding")
+
+
+def delete(kubectl: Kubectl, request: Request) -> str:
+    """Delete a unit: what its users made, then what it applied in reverse order, its record last.
+
+    Parameters
+    ----------
+    kubectl
+        The API server.
+    request
+        The unit.
+
+    Returns
+    -------
+    str
+        What was done, in a line.
+
+    Raises
+    ------
+    UnitError
+        Something didn't go away in time; names it.
+    """
+    try:
+        recorded = read_inventory(kubectl, request)
+    except KubectlError:
+        if _workspace_is_gone(kubectl, request):
+            return f"{request.name}: its workspace is gone already, and so is everything in it"
+        raise
+    if recorded is None:
+        return f"{request.name}: nothing is recorded, so there is nothing to delete"
+    objects = recorded.objects
+    released = 0
+    if request.drain:
+        # Nobody may make new objects while the old ones go.
+        bindings = [identity for identity in sorted(objects) if identity.kind in _BINDINGS]
+        _delete(kubectl, request, bindings)
+        objects = objects - set(bindings)
+        released = _drain(kubectl, request)
+    home = {one for one in objects if one.kind == "Namespace" and one.name == request.namespace}
+    for stage in in_delete_stages(objects - home):
+        _delete(kubectl, request, stage)
+    # The record goes only now: until here a delete that was cut off can be finished by the next.
+    kubectl.run(
+        "delete",
+        "configmap",
+        inventory_name(request.name),
+        f"--namespace={request.namespace}",
+        "--ignore-not-found",
+    )
+    _delete(kubectl, request, sorted(home))
+    done = f"{request.name}: {len(recorded.objects)} objects deleted"
+    if released:
+        done += f"; {released} objects were let go by force, since their controller didn't answer"
+    return done
+
+
+def _delete(kubectl: Kubectl, request: Request, identities: list[Identity]) -> None:
+    try:
+        delete_objects(kubectl, identities, seconds=_STAGE_SECONDS)
+    except KubectlError as error:
+        raise UnitError(
+            f"{request.name}: not deleted in time: {error}{_holding(kubectl, identities)}"
+        ) from None
+
+
+def _holding(kubectl: Kubectl, identities: list[Identity]) -> str:
+    """Say which finalizers hold the objects that remain."""
+    held: list[str] = []
+    for identity in identities:
+        resource = (
+            f"{identity.kind}.{identity.api_version.replace('/', '.')}" if identity.group else identity.kind
+        )
+        resource = f"{identity.kind}.{identity.group}" if identity.group else resource
+        place = [f"--namespace={identity.namespace}"] if identity.namespace else []
+        try:
+            found = kubectl.get(resource, identity.name, *place, patient=False)
+        except KubectlError:
+            continue
+        finalizers = (found or {}).get("metadata", {}).get("finalizers", [])
+        if finalizers:
+            held.append(f"{identity} is held by {', '.join(finalizers)}")
+    return "; " + "; ".join(held) if held else ""
+
+
+def _workspace_is_gone(kubectl: Kubectl, request: Request) -> bool:
+    """Ask the parent workspace: kcp answers "forbidden" for a workspace that doesn't exist."""
+    if request.parent is None:
+        return False
+    server, name = request.parent
+    found = kubectl.run(
+        "get", "workspaces.tenancy.kcp.io", name, "--ignore-not-found", "--output=name", server=server
+    )
+    return not found.strip()
+
+
+def _drain(kubectl: Kubectl, request: Request) -> int:
+    """Delete all objects of the unit's resources while their controller lives; let go what it doesn't.
+
+    Returns
+    -------
+    int
+        How many had to be let go by taking off a finalizer.
+    """
+    for resource in request.drain:
+        try:
+            kubectl.run(
+                "delete",
+                resource,
+                "--all",
+                "--all-namespaces",
+                "--wait=false",
+                "--ignore-not-found",
+                patient=False,
+                seconds=_STAGE_SECONDS,
+            )
+        except KubectlError as error:
+            if "the server doesn't have a resource type" not in error.stderr:
+                raise
+    deadline = time.monotonic() + _DRAIN_SECONDS
+    while (left := _remaining(kubectl, request)) and time.monotonic() < deadline:
+        time.sleep(_PAUSE_SECONDS)
+    for resource, item in left:
+        _release(kubectl, request, resource, item)
+    return len(left)
+
+
+def _remaining(kubectl: Kubectl, request: Request) -> list[tuple[str, dict[str, Any]]]:
+    found: list[tuple[str, dict[str, Any]]] = []
+    for resource in request.drain:
+        try:
+            listed = kubectl.get(resource, "--all-namespaces", patient=False)
+        except KubectlError as error:
+            if "the server doesn't have a resource type" not in error.stderr:
+                raise
+            continue
+        found += [(resource, item) for item in (listed or {"items": []})["items"]]
+    return found
+
+
+def _release(kubectl: Kubectl, request: Request, resource: str, item: dict[str, Any]) -> None:
+    metadata = item["metadata"]
+    kept = [one for one in metadata.get("finalizers", []) if one not in request.release_finalizers]
+    kubectl.run(
+        "patch",
+        resource,
+        metadata["name"],
+        f"--namespace={metadata.get('namespace', '')}",
+        "--type=merge",
+        f"--patch={json.dumps({'metadata': {'finalizers': kept}})}",
+    )

@@ -1,0 +1,184 @@
+"""Run kubectl against a unit's API server, going on through what passes by itself."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from units.errors import KubectlError, UnitError
+from units.request import missing_kubeconfig
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from units.request import Request
+
+_REQUEST_SECONDS: Final = 60
+_PAUSE_SECONDS: Final = 2.0
+
+# What a server says that is still starting, or a webhook whose pods are.
+_STARTING: Final = (
+    "failed calling webhook",
+    "conversion webhook",
+    "connection reset by peer",
+    "EOF",
+    "etcdserver:",
+    "Internal error occurred",
+    "the server is currently unable to handle the request",
+    "the server was unable to return a response in the time allotted",
+    "too many requests",
+    "failed to download openapi",
+    "the server could not find the requested resource",
+    "no matches for kind",
+    "the object has been modified",
+    "not yet established",
+    "Error from server (Forbidden): unknown",
+)
+"""`no matches for kind`: an API that was just bound or defined. `unknown`: kcp before its roles are there."""
+
+# What a server says, or fails to say, that may be down for long: a dead cluster must not hold up the others.
+_UNREACHABLE: Final = (
+    "connection refused",
+    "no route to host",
+    "i/o timeout",
+    "context deadline exceeded",
+    "Client.Timeout exceeded",
+    "TLS handshake timeout",
+)
+
+STARTING_SECONDS: Final = 120
+UNREACHABLE_SECONDS: Final = 30
+
+
+def passes_by_itself(stderr: str, elapsed: float) -> bool:
+    """Tell whether to try again.
+
+    Parameters
+    ----------
+    stderr
+        What kubectl said.
+    elapsed
+        Seconds since the first try.
+    """
+    if any(sign in stderr for sign in _UNREACHABLE):
+        return elapsed < UNREACHABLE_SECONDS
+    return elapsed < STARTING_SECONDS and any(sign in stderr for sign in _STARTING)
+
+
+class Kubectl:
+    """Kubectl with a unit's credential.
+
+    Used as a context manager: what it learns of the API is kept in a folder of its own, and only as long as
+    it lives. A cache shared with others would not know of an API that was made a moment ago.
+
+    Parameters
+    ----------
+    request
+        What the unit is asked to do.
+    """
+
+    def __init__(self, request: Request) -> None:
+        if not request.kubeconfig.is_file():
+            raise UnitError(missing_kubeconfig(request.kubeconfig))
+        self._request: Final = request
+        self._cache: Final = tempfile.TemporaryDirectory(prefix="unit-")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._cache.cleanup()
+
+    def run(
+        self,
+        *arguments: str,
+        stdin: str = "",
+        server: str | None = None,
+        patient: bool = True,
+        seconds: float = _REQUEST_SECONDS,
+    ) -> str:
+        """Run kubectl.
+
+        Parameters
+        ----------
+        *arguments
+            Its arguments.
+        stdin
+            Its standard input.
+        server
+            URL of another API server that takes the same credential.
+        patient
+            Whether to try again after errors that pass by themselves.
+        seconds
+            How long it may take before it is ended.
+
+        Returns
+        -------
+        str
+            Its standard output.
+
+        Raises
+        ------
+        KubectlError
+            It failed.
+        UnitError
+            There is no kubectl.
+        """
+        address = server or self._request.server
+        command: Sequence[str] = (
+            "kubectl",
+            f"--kubeconfig={self._request.kubeconfig}",
+            f"--cache-dir={self._cache.name}",
+            *([f"--server={address}"] if address else []),
+            *arguments,
+        )
+        begun = time.monotonic()
+        while True:
+            try:
+                result = subprocess.run(
+                    command, input=stdin, capture_output=True, text=True, timeout=seconds, check=False
+                )
+            except FileNotFoundError:
+                raise UnitError(
+                    'there is no kubectl on PATH; install it, or run eval "$(make -s env)"'
+                ) from None
+            except subprocess.TimeoutExpired:
+                raise KubectlError(f"kubectl {arguments[0]} didn't end within {seconds:.0f} s") from None
+            if result.returncode == 0:
+                return result.stdout
+            if not patient or not passes_by_itself(result.stderr, time.monotonic() - begun):
+                raise KubectlError(result.stderr)
+            # What discovery learnt before may be why it failed.
+            self._forget()
+            time.sleep(_PAUSE_SECONDS)
+
+    def get(self, *arguments: str, patient: bool = True) -> dict[str, Any] | None:
+        """Get an object or a list.
+
+        Parameters
+        ----------
+        *arguments
+            Arguments of `kubectl get`.
+        patient
+            Whether to try again after errors that pass by themselves.
+
+        Returns
+        -------
+        dict or None
+            The object or list; None where the object doesn't exist.
+        """
+        request = f"--request-timeout={_REQUEST_SECONDS // 2}s"
+        text = self.run("get", *arguments, "--output=json", "--ignore-not-found", request, patient=patient)
+        found: dict[str, Any] | None = json.loads(text) if text.strip() else None
+        return found
+
+    def _forget(self) -> None:
+        for path in sorted(Path(self._cache.name).rglob("*"), reverse=True):
+            if path.is_dir():
+                path.rmdir()
+            else:
+                path.unlink()

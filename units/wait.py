@@ -1,0 +1,176 @@
+"""Wait until what a unit applied works."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, Final
+
+from units.errors import KubectlError, UnitError
+from units.manifest import CRD, identify, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from units.kubectl import Kubectl
+    from units.manifest import Manifest
+    from units.request import Condition, Request
+
+_RESOURCES: Final = {"Deployment": "deployments.apps", "StatefulSet": "statefulsets.apps"}
+_PAUSE_SECONDS: Final = 1.0
+_STEP_SECONDS: Final = 15
+
+
+def wait(kubectl: Kubectl, request: Request, stdin: str) -> str:
+    """Wait until a unit's definitions are served, its workloads run, and its conditions hold.
+
+    Parameters
+    ----------
+    kubectl
+        The API server.
+    request
+        The unit.
+    stdin
+        What stands on standard input.
+
+    Returns
+    -------
+    str
+        What holds, in a line.
+
+    Raises
+    ------
+    UnitError
+        It took too long; names what doesn't hold and why.
+    """
+    manifests = parse(request.manifest(stdin))
+    deadline = time.monotonic() + request.wait_seconds
+    _wait_for_definitions(kubectl, manifests, deadline)
+    workloads = _workloads(manifests)
+    for namespace, names in sorted(workloads.items()):
+        _wait_for_workloads(kubectl, namespace, names, deadline)
+    for condition in request.conditions:
+        _wait_for_condition(kubectl, condition, deadline)
+    count = sum(len(names) for names in workloads.values())
+    conditions = len(request.conditions)
+    return f"{request.name} {request.version}: {count} workloads available, {conditions} conditions hold"
+
+
+def _wait_for_definitions(kubectl: Kubectl, manifests: list[Manifest], deadline: float) -> None:
+    names = [
+        f"customresourcedefinitions/{identify(manifest).name}"
+        for manifest in manifests
+        if manifest["kind"] == CRD
+    ]
+    if not names:
+        return
+    left = max(1, int(deadline - time.monotonic()))
+    try:
+        kubectl.run("wait", *names, "--for=condition=Established", f"--timeout={left}s", seconds=left + 10)
+    except KubectlError as error:
+        raise UnitError(f"a CustomResourceDefinition is not established: {error}") from None
+
+
+def _workloads(manifests: list[Manifest]) -> dict[str, list[tuple[str, str]]]:
+    found: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for manifest in manifests:
+        identity = identify(manifest)
+        if identity.kind in _RESOURCES:
+            found[identity.namespace].append((identity.kind, identity.name))
+    return found
+
+
+def _wait_for_workloads(
+    kubectl: Kubectl, namespace: str, names: list[tuple[str, str]], deadline: float
+) -> None:
+    missing = list(names)
+    while missing:
+        missing = [
+            (kind, name)
+            for kind, name in missing
+            if not _rolled_out(kubectl.get(_RESOURCES[kind], name, f"--namespace={namespace}"))
+        ]
+        if missing and time.monotonic() > deadline:
+            waited_for = ", ".join(f"{kind} {namespace}/{name}" for kind, name in missing)
+            raise UnitError(f"not available in time: {waited_for}; {_reasons(kubectl, namespace)}")
+        if missing:
+            time.sleep(_PAUSE_SECONDS)
+
+
+def _rolled_out(workload: dict[str, Any] | None) -> bool:
+    """Tell whether every replica is of the newest state and available.
+
+    The condition Available alone is not enough: after an upgrade the old replicas fulfil it.
+    """
+    if workload is None:
+        return False
+    wanted = workload["spec"].get("replicas", 1)
+    status = workload.get("status", {})
+    return bool(
+        status.get("observedGeneration", 0) >= workload["metadata"]["generation"]
+        and status.get("updatedReplicas", 0) >= wanted
+        and status.get("availableReplicas", 0) >= wanted
+    )
+
+
+def _reasons(kubectl: Kubectl, namespace: str) -> str:
+    """Say why pods of a namespace don't run, as far as their status tells."""
+    pods = kubectl.get("pods", f"--namespace={namespace}") or {"items": []}
+    reasons = [reason for pod in pods["items"] for reason in _pod_reasons(pod)]
+    return (
+        "; ".join(dict.fromkeys(reasons)) or f"there are no pods in {namespace}: does the cluster have nodes?"
+    )
+
+
+def _pod_reasons(pod: dict[str, Any]) -> Iterator[str]:
+    name = pod["metadata"]["name"]
+    status = pod.get("status", {})
+    for condition in status.get("conditions", []):
+        if condition["type"] == "PodScheduled" and condition["status"] != "True":
+            yield f"pod {name} is not scheduled: {condition.get('message', condition.get('reason', ''))}"
+    for container in (*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])):
+        state = container.get("state", {})
+        for what in ("waiting", "terminated"):
+            if (detail := state.get(what)) and detail.get("reason") not in ("Completed", "PodInitializing"):
+                yield (
+                    f"pod {name}, container {container['name']}: "
+                    f"{detail.get('reason', what)} {detail.get('message', '')}".strip()
+                )
+
+
+def _wait_for_condition(kubectl: Kubectl, condition: Condition, deadline: float) -> None:
+    place = [f"--namespace={condition.namespace}"] if condition.namespace else []
+    while True:
+        left = max(1, min(_STEP_SECONDS, int(deadline - time.monotonic())))
+        try:
+            kubectl.run(
+                "wait",
+                condition.resource,
+                f"--for={condition.holds}",
+                f"--timeout={left}s",
+                *place,
+                seconds=left + 10,
+                patient=False,
+            )
+        except KubectlError as error:
+            # kubectl wait also fails at once, where the object or the field isn't there yet.
+            if time.monotonic() > deadline:
+                raise UnitError(
+                    f"{condition.resource}: {condition.holds} doesn't hold in time: {error}"
+                    f"{_said(kubectl, condition)}"
+                ) from None
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return
+
+
+def _said(kubectl: Kubectl, condition: Condition) -> str:
+    """Quote the object's own conditions that are not true."""
+    place = [f"--namespace={condition.namespace}"] if condition.namespace else []
+    found = kubectl.get(condition.resource, *place)
+    conditions = (found or {}).get("status", {}).get("conditions", [])
+    return "".join(
+        f"; {entry['type']}: {entry.get('message', entry.get('reason', ''))}"
+        for entry in conditions
+        if entry["status"] != "True"
+    )
