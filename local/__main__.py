@@ -90,6 +90,12 @@ def down() -> None:
 
 
 @app.command()
+def tools() -> None:
+    """Build the tools alone, without starting anything."""
+    Environment(default_layout(), _reporter()).tools()
+
+
+@app.command()
 def status() -> None:
     """Show what runs; exit 1 where something that should run does not."""
     environment = Environment(default_layout(), _reporter())

@@ -126,8 +126,9 @@ def run_demo(root: Path, stack: str, console: Console, *, seconds: float = SECON
         ),
     )
     tenant = demo_tenant(read_stack_file(root / f"Pulumi.{stack}.yaml"), outputs, root)
-    console.print(
-        f"tenant {TENANT}: user {tenant.user}, workspace {tenant.workspace}, cluster {tenant.cluster}"
+    _say(
+        console,
+        f"tenant {TENANT}: user {tenant.user}, workspace {tenant.workspace}, cluster {tenant.cluster}",
     )
     created = _kubectl(
         root,
@@ -136,19 +137,20 @@ def run_demo(root: Path, stack: str, console: Console, *, seconds: float = SECON
         stdin=json.dumps(pipeline_run()),
     )
     name = str(created["metadata"]["name"])
-    console.print(f"PipelineRun {name} created in kcp")
+    _say(console, f"PipelineRun {name} created in kcp")
     final = _follow(root, tenant, name, console, seconds)
     console.print(summary(final))
     _print_logs(root, tenant, name, console)
     state = succeeded(final)
     if state is None:
-        console.print(
+        _say(
+            console,
             f"timed out after {seconds:.0f} s: {where_to_look(tenant, name, final)}",
             style="red",
-            markup=False,
         )
-    console.print(
-        f"The run stays. To delete it: {shlex.join((*tenant.as_user, 'delete', 'pipelinerun', name))}"
+    _say(
+        console,
+        f"The run stays. To delete it: {shlex.join((*tenant.as_user, 'delete', 'pipelinerun', name))}",
     )
     return 0 if state else 1
 
@@ -202,8 +204,8 @@ def _credential(tenant: TenantSettings, root: Path) -> tuple[str, str]:
             return user, path
     named = ", ".join(users) or "none is named"
     raise LocalError(
-        f"tenants.{TENANT}.access: no developer or admin ({named}) has a credential in .local/users: name a user, "
-        "and run `make up`",
+        f"tenants.{TENANT}.access: no developer or admin ({named}) has a credential in .local/users: "
+        "name a user, and run `make up`",
     )
 
 
@@ -345,7 +347,7 @@ def _live_line(console: Console) -> Iterator[Callable[[str, float], None]]:
     def show(text: str, passed: float) -> None:
         nonlocal last
         if text != last:
-            console.print(f"{passed:5.0f} s  {text}", markup=False)
+            _say(console, f"{passed:5.0f} s  {text}")
             last = text
 
     yield show
@@ -353,8 +355,9 @@ def _live_line(console: Console) -> Iterator[Callable[[str, float], None]]:
 
 def _print_logs(root: Path, tenant: DemoTenant, name: str, console: Console) -> None:
     on_cluster = (*tenant.as_operator, f"--namespace={tenant.cluster_namespace}")
-    console.print(
-        f"logs, with the operator's credential on {tenant.cluster}, namespace {tenant.cluster_namespace}:"
+    _say(
+        console,
+        f"logs, with the operator's credential on {tenant.cluster}, namespace {tenant.cluster_namespace}:",
     )
     pods = _kubectl(
         root,
@@ -362,7 +365,7 @@ def _print_logs(root: Path, tenant: DemoTenant, name: str, console: Console) -> 
         what=f"listing the run's pods on {tenant.cluster}",
     )["items"]
     if not pods:
-        console.print("  none: the run has no pod")
+        _say(console, "  none: the run has no pod")
     for pod in sorted(pods, key=lambda item: str(item["metadata"]["creationTimestamp"])):
         pod_name = str(pod["metadata"]["name"])
         for step in started_steps(pod):
@@ -372,7 +375,7 @@ def _print_logs(root: Path, tenant: DemoTenant, name: str, console: Console) -> 
                 directory=root,
             )
             for line in lines.splitlines():
-                console.print(f"  {pod_name} {step} | {line}", markup=False)
+                _say(console, f"  {pod_name} {step} | {line}")
 
 
 def started_steps(pod: Mapping[str, Any]) -> list[str]:
@@ -389,3 +392,8 @@ def started_steps(pod: Mapping[str, Any]) -> list[str]:
 def _kubectl(root: Path, command: tuple[str, ...], *, what: str, stdin: str | None = None) -> Object:
     answer: Object = json.loads(run(command, what=what, stdin=stdin, directory=root))
     return answer
+
+
+def _say(console: Console, text: str, *, style: str | None = None) -> None:
+    """Print a line as it is: a path is no emoji (`root:key`), and a command to copy must not be broken."""
+    console.print(text, style=style, markup=False, emoji=False, highlight=False, soft_wrap=True)

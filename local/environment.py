@@ -22,12 +22,13 @@ from local.kubeconfigs import write_merged
 from local.layout import Layout
 from local.manifests import write_release_manifests
 from local.network import Network
-from local.node import PRIVATE_PATHS, import_images, start_containerd, start_node
+from local.node import import_images, remove_traces, start_containerd, start_node
 from local.processes import owned, stop_named
 from local.simulated import start_simulated_node
-from local.toolchain.build import Toolchain, ensure, module_source
+from local.toolchain.build import Toolchain, ensure, fits_on_path, module_source
 from local.toolchain.catalog import (
     API_SYNCAGENT,
+    CORE,
     COREDNS,
     PULUMI,
     PULUMI_LANGUAGE_PYTHON,
@@ -46,6 +47,22 @@ _SIMULATED_PORTS = 10  # for each place
 
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 NODE = ("sandbox", "containerd", "kubelet", "kube-proxy")
+
+
+PROGRAMS_OF_A_PERSON = frozenset(
+    {"etcd", "kcp", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "pulumi"}
+)
+"""What stands on the PATH of ``make env``."""
+
+
+def _hard_link(source: Path, target: Path) -> None:
+    if target.exists() and target.samefile(source):
+        return
+    target.unlink(missing_ok=True)
+    try:
+        target.hardlink_to(source)
+    except OSError:  # the cache is on another file system
+        shutil.copy2(source, target)
 
 
 def _state(name: str, running: set[str]) -> str:
@@ -109,8 +126,12 @@ class Environment:
 
     # -- what there is ---------------------------------------------------------------------------------------
 
-    def _modules(self, nodes: Nodes) -> tuple[Module, ...]:
-        return WITH_NODES if nodes is Nodes.REAL else SIMULATED
+    def _ensure(self, modules: tuple[Module, ...]) -> Toolchain:
+        path = self.search_path()
+        if fits_on_path(PULUMI, path) and shutil.which(PULUMI_LANGUAGE_PYTHON.name, path=path):
+            # An engine that was installed has a language host of its own version with it.
+            modules = tuple(module for module in modules if module is not PULUMI_LANGUAGE_PYTHON)
+        return ensure(modules, self.layout.cache, self._report, path=path)
 
     def search_path(self) -> str:
         """Return PATH without this environment's own folder of programs."""
@@ -119,7 +140,12 @@ class Environment:
 
     def toolchain(self, nodes: Nodes) -> Toolchain:
         """Return the programs, building what is missing."""
-        return ensure(self._modules(nodes), self.layout.cache, self._report, path=self.search_path())
+        return self._ensure(WITH_NODES if nodes is Nodes.REAL else SIMULATED)
+
+    def tools(self) -> None:
+        """Build what is missing of the tools that a person or a test uses, and link them into one folder."""
+        self.layout.local.mkdir(mode=0o700, exist_ok=True)
+        self._link_programs(self._ensure(CORE))
 
     def places(self, wanted: Wanted, toolchain: Toolchain) -> tuple[Kcp, list[Cluster]]:
         """Return kcp and the clusters as they shall run; gives out addresses, starts nothing."""
@@ -300,22 +326,23 @@ class Environment:
         self._report(f"{cluster.name}: {'started' if started else 'was running'} at {cluster.server}")
 
     def _link_programs(self, toolchain: Toolchain) -> None:
-        """Link the tools that a person uses from one folder; the language host must be beside the engine."""
-        folder = self.layout.binaries
-        folder.mkdir(parents=True, exist_ok=True)
-        wanted: dict[str, Path] = {}
-        for module in (PULUMI, PULUMI_LANGUAGE_PYTHON, *SIMULATED[:2], *WITH_NODES):
+        """Link the tools that a person uses from one folder."""
+        self.layout.binaries.mkdir(parents=True, exist_ok=True)
+        self.layout.engine.mkdir(parents=True, exist_ok=True)
+        for module in CORE:
             source = toolchain.folders.get(module.name)
-            if source is not None and module.name not in {TEKTON.name, COREDNS.name, API_SYNCAGENT.name}:
-                wanted |= {name: source / name for name in module.programs}
-        for link in folder.iterdir():
-            if link.name not in wanted:
-                link.unlink()
-        for name, target in wanted.items():
-            link = folder / name
-            if not (link.is_symlink() and link.readlink() == target):
-                link.unlink(missing_ok=True)
-                link.symlink_to(target)
+            if source is None:
+                continue
+            if module in (PULUMI, PULUMI_LANGUAGE_PYTHON):
+                # The engine looks for its language host beside itself; found on PATH, it brings a warning.
+                for name in module.programs:
+                    _hard_link(source / name, self.layout.engine / name)
+                source = self.layout.engine
+            for name in set(module.programs) & PROGRAMS_OF_A_PERSON:
+                link = self.layout.binaries / name
+                if not (link.is_symlink() and link.readlink() == source / name):
+                    link.unlink(missing_ok=True)
+                    link.symlink_to(source / name)
 
     def _images(self, toolchain: Toolchain) -> dict[str, Path]:
         tools = self.layout.local / "image-tools"
@@ -347,7 +374,5 @@ class Environment:
         stop_named(owner, "")
         if os.geteuid() == 0:
             self._network.remove()
-            for path in PRIVATE_PATHS:
-                with contextlib.suppress(OSError):  # not empty: something else on this machine uses it
-                    Path(path).rmdir()
+            remove_traces()
         shutil.rmtree(self.layout.local, ignore_errors=True)

@@ -30,6 +30,7 @@ __all__ = [
     "COREDNS_IMAGE",
     "PACKAGES",
     "PAUSE_IMAGE",
+    "SHELL_IMAGE",
     "SYNCAGENT_IMAGE",
     "TEKTON_COMMANDS",
     "TEKTON_MODULE",
@@ -67,6 +68,10 @@ PAUSE_IMAGE = "registry.k8s.io/pause:3.10"
 COREDNS_IMAGE = "registry.k8s.io/coredns/coredns:v1.12.4"
 BUSYBOX_IMAGE = "docker.io/library/busybox:1.36"
 """The name a workload asks for; what it gets is the distribution's busybox."""
+
+SHELL_IMAGE = "cgr.dev/chainguard/busybox:1.36"
+"""What Tekton's own script containers run, by upstream's name: the same busybox, but not as root. With its
+flag `set-security-context` Tekton asks for `runAsNonRoot` and names no user."""
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
@@ -123,7 +128,6 @@ def images(
     _require(tini, "tini")
     _require(git, "git")
     certificates = {_CA_BUNDLE: ImageFile(source=ca_bundle or _host_ca_bundle())}
-    shell = _busybox(busybox)
     git_files, git_links = _git(git)
     tekton = {name: _tekton(name, tools, certificates) for name in TEKTON_COMMANDS}
     # Its Deployment starts /sbin/tini, which reaps what git leaves behind, and the git resolver runs git.
@@ -149,7 +153,8 @@ def images(
             files={"/coredns": _program(tools / "coredns"), **certificates},
             env={"PATH": _PATH},
         ),
-        shell,
+        _busybox(BUSYBOX_IMAGE, busybox, user="0:0"),
+        _busybox(SHELL_IMAGE, busybox, user=_NONROOT),
         # What a sandbox's first process has to do: exist, reap orphans where processes share a namespace, and
         # end at once on SIGTERM. tini as process 1 reaps and hands the signal on; a `sleep` that is not
         # process 1 obeys it.
@@ -175,17 +180,18 @@ def _tekton(command: str, tools: Path, certificates: dict[str, ImageFile]) -> Im
     )
 
 
-def _busybox(busybox: Path) -> ImageSpec:
-    """Return the shell image: root, as Tekton's place-scripts container and many a step expect."""
+def _busybox(name: str, busybox: Path, *, user: str) -> ImageSpec:
+    """Return an image with a shell and every applet."""
     return ImageSpec(
-        name=BUSYBOX_IMAGE,
+        name=name,
         command=("sh",),
-        files={"/bin/busybox": _program(busybox), **_accounts("0:0")},
+        files={"/bin/busybox": _program(busybox), **_accounts(user)},
         symlinks={
             "/usr/bin/env": "/bin/busybox",
             **{f"/bin/{applet}": "busybox" for applet in _applets(busybox)},
         },
         directories={"/tmp": 0o1777, "/root": 0o700, "/var/tmp": 0o1777},  # noqa: S108 - as above
+        user=user,
         env={"PATH": _PATH},
     )
 

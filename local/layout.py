@@ -69,6 +69,11 @@ class Layout:
         return self.local / "bin"
 
     @property
+    def engine(self) -> Path:
+        """Folder of the Pulumi engine with its language host beside it."""
+        return self.pulumi / "engine"
+
+    @property
     def pulumi(self) -> Path:
         """Folder of the Pulumi home, the state and the passphrase of stack dev."""
         return self.local / "pulumi"

@@ -16,7 +16,7 @@ import yaml
 
 from local.errors import LocalError
 from local.files import write_atomic
-from local.images import BUSYBOX_IMAGE, TEKTON_MODULE, TEKTON_VERSION, ko_image
+from local.images import SHELL_IMAGE, TEKTON_MODULE, TEKTON_VERSION, ko_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -198,7 +198,7 @@ def _with_shell_image(items: list[object]) -> list[object]:
     value = items.index(_SHELL_IMAGE_FLAG) + 1
     if value == len(items):
         raise ManifestError(f"{_SHELL_IMAGE_FLAG}: the flag has no value; check the module's version")
-    return [*items[:value], BUSYBOX_IMAGE, *items[value + 1 :]]
+    return [*items[:value], SHELL_IMAGE, *items[value + 1 :]]
 
 
 def render(objects: Iterable[Object]) -> str:

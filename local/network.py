@@ -18,6 +18,7 @@ from local.errors import LocalError
 from local.files import write_atomic
 
 _POOL = ipaddress.IPv4Network("10.83.0.0/16")  # one /24 of it for each checkout
+_NAMESPACES = Path("/run/netns")
 _FIRST_HOST = 2  # .1 is the machine's own end
 
 
@@ -164,6 +165,10 @@ class Network:
                 _ip("netns", "delete", namespace)
         if self.bridge in psutil.net_if_addrs():
             _ip("link", "delete", self.bridge)
+        # The first namespace made a mount point of their folder; it goes with the last one.
+        mounted = f" {_NAMESPACES} " in Path("/proc/self/mountinfo").read_text()
+        if mounted and not any(_NAMESPACES.iterdir()):
+            run(["umount", str(_NAMESPACES)], what="removing the folder of network namespaces")
 
 
 def _ip(*arguments: str) -> str:

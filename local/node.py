@@ -7,8 +7,8 @@ usual paths (/var/lib/kubelet, /run/containerd …) are folders of the cluster's
 
 from __future__ import annotations
 
+import contextlib
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from local.processes import Daemon, assert_running, find, start, stop_named, wai
 # What containerd, its shims, CNI and the kubelet write to places that no setting moves.
 PRIVATE_PATHS = (
     "/run/containerd",
+    "/run/netns",
     "/var/lib/cni",
     "/var/lib/containerd",
     "/var/lib/kubelet",
@@ -42,9 +43,9 @@ private=$1
 shift
 for path in "$@"; do
   mkdir -p "$private$path"
-  mount --bind "$private$path" "$path"
+  mount --no-mtab --bind "$private$path" "$path"
 done
-mount --make-rshared /var/lib/kubelet
+mount --no-mtab --make-rshared /var/lib/kubelet
 exec sleep infinity
 """
 
@@ -297,8 +298,13 @@ def start_node(cluster: Cluster) -> bool:
     return any(started)
 
 
-def remove_node(cluster_folder: Path, owner: str, name: str) -> None:
-    """End everything of the node; its mounts go with the last process of its mount namespace."""
-    stop_named(owner, f"{name}/kubelet")
-    stop_named(owner, f"{name}/")
-    shutil.rmtree(cluster_folder / "node", ignore_errors=True)
+def remove_traces() -> None:
+    """Remove what nodes left outside ``.local/``: empty mount points and empty cgroups, and only these.
+
+    A folder that is not empty belongs to something else on this machine and stays.
+    """
+    cgroups = [path for pattern in ("k8s.io", "*/k8s.io") for path in Path("/sys/fs/cgroup").glob(pattern)]
+    leaves_first = [group for top in cgroups for group in (*sorted(top.rglob("*/"), reverse=True), top)]
+    for path in (*leaves_first, *map(Path, PRIVATE_PATHS)):
+        with contextlib.suppress(OSError):
+            path.rmdir()

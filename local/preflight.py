@@ -29,11 +29,12 @@ NODE_PACKAGES = {
     "nsenter": "util-linux",
     "unshare": "util-linux",
     "/bin/busybox": "busybox-static",
+    "/etc/ssl/certs/ca-certificates.crt": "ca-certificates",
     "/usr/bin/tini-static": "tini",
     "/usr/lib/cni/ptp": "containernetworking-plugins",
     "git": "git",
 }
-"""Debian package of each program that a node needs."""
+"""Debian package of each program, or file, that a node and its images need."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +61,13 @@ class Needs:
 
 def missing_packages() -> list[str]:
     """Return the Debian packages whose programs are missing for a node."""
-    return sorted({package for program, package in NODE_PACKAGES.items() if shutil.which(program) is None})
+    return sorted(
+        {
+            package
+            for name, package in NODE_PACKAGES.items()
+            if not (Path(name).is_file() if name.startswith("/") else shutil.which(name))
+        }
+    )
 
 
 def install_packages(packages: list[str]) -> None:
@@ -140,8 +147,8 @@ def problems(needs: Needs, *, nodes: bool, folders: Iterable[Path]) -> list[str]
             free = shutil.disk_usage(folder).free
             if free < disk:
                 found.append(
-                    f"{folder} has {free / _GIB:.1f} GiB free and {disk / _GIB:.0f} are needed: make room, or "
-                    "choose another cache folder with PIPELINE_SERVICE_CACHE"
+                    f"{folder} has {free / _GIB:.1f} GiB free and {disk / _GIB:.0f} are needed: make room, "
+                    "or choose another cache folder with PIPELINE_SERVICE_CACHE"
                 )
     memory = needs.clusters * _MEMORY_CLUSTER + (_MEMORY_BASE if needs.kcp else 0)
     available = psutil.virtual_memory().available

@@ -56,9 +56,10 @@ def variables(layout: Layout, plugins: Plugins) -> dict[str, str]:
         No value is a secret: the passphrase is named by its file.
     """
     path = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    own = str(layout.binaries)
+    # A language host that is too old to be told of the virtual environment takes its Python from PATH.
+    own = [str(layout.binaries), str(layout.root / ".venv" / "bin")]
     values = {
-        "PATH": os.pathsep.join([own, *(part for part in path if part != own)]),
+        "PATH": os.pathsep.join([*own, *(part for part in path if part not in own)]),
         "KUBECONFIG": str(layout.merged_kubeconfig),
         "PULUMI_BACKEND_URL": f"file://{layout.pulumi / 'state'}",
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(layout.pulumi / "passphrase"),

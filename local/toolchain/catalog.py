@@ -148,6 +148,8 @@ TEKTON = Module(
     name="tekton",
     source="github.com/tektoncd/pipeline",
     packages={command: f"github.com/tektoncd/pipeline/cmd/{command}" for command in _TEKTON_COMMANDS},
+    # Else every pod says that it is of the release "unknown".
+    variables={"knative.dev/pkg/changeset.rev": "v{version}"},
 )
 COREDNS = Module(
     name="coredns",

@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+import pytest
+from support.live import ROOT
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _deployed() -> None:
+    if not (ROOT / ".local" / "kubeconfig").is_file():
+        pytest.fail("the live tests need the embedded environment: run `make test-live`", pytrace=False)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.add_marker(pytest.mark.live)

@@ -1,0 +1,32 @@
+"""Parts of a compute cluster that die are repaired, and the next pipeline still succeeds."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from support.live import daemon_process, kubectl, local
+
+
+def test_a_pipeline_succeeds_after_kubelet_and_syncer_died() -> None:
+    healthy = {name: daemon_process(name) for name in ("kcp/kcp", "local-a/etcd", "local-b/kubelet")}
+    killed = daemon_process("local-a/kubelet")
+    os.kill(killed, signal.SIGKILL)
+    kubectl(
+        "local-a", "delete", "pod", "--all", "--namespace=pipeline-service-syncer", "--wait=false", "--force"
+    )
+    assert local("status", check=False).status == 1
+
+    local("up")
+
+    assert daemon_process("local-a/kubelet") != killed
+    assert {name: daemon_process(name) for name in healthy} == healthy
+    local("status")
+    local("demo")
+
+
+def test_a_pipeline_succeeds_after_all_of_a_node_died() -> None:
+    for daemon in ("sandbox", "containerd", "kubelet", "kube-proxy"):
+        os.kill(daemon_process(f"local-a/{daemon}"), signal.SIGKILL)
+    local("up")
+    local("demo")

@@ -1,0 +1,55 @@
+"""Destroying leaves nothing; an interrupted deployment, run again, ends as an undisturbed one does."""
+
+from __future__ import annotations
+
+import signal
+
+from support.live import interrupted_up, kubectl, local, objects, pulumi, recover, resources, state
+
+CLUSTERS = ("local-a", "local-b")
+BUILT_IN = {"default", "kube-node-lease", "kube-public", "kube-system"}
+
+
+def names(context: str, *arguments: str) -> set[str]:
+    return {entry["metadata"]["name"] for entry in objects(context, *arguments)}
+
+
+def test_destroy_leaves_nothing_and_interruptions_change_nothing_in_the_end() -> None:
+    undisturbed = set(resources())
+
+    pulumi("destroy", "--yes", "--skip-preview", "--run-program")
+
+    assert resources() == {}
+    assert "pipeline-service" not in names("kcp", "workspaces.tenancy.kcp.io")
+    for cluster in CLUSTERS:
+        assert names(cluster, "namespaces") == BUILT_IN
+        assert names(cluster, "customresourcedefinitions") == set()
+        assert names(cluster, "validatingwebhookconfigurations,mutatingwebhookconfigurations") == set()
+        ours = (
+            "clusterroles,clusterrolebindings",
+            "--selector=app.kubernetes.io/managed-by=pipeline-service",
+        )
+        assert names(cluster, *ours) == set()
+        tekton = {name for name in names(cluster, "clusterroles,clusterrolebindings") if "tekton" in name}
+        assert tekton == set()
+
+    # In the middle of making kcp's workspaces, as by Ctrl-C.
+    interrupted_up(r"Workspace .* created", signal.SIGINT)
+    assert recover().status == 0
+    # While a unit is being applied: kubectl and the plugin outlive the engine.
+    interrupted_up(r"tekton-pipelines-apply creating", signal.SIGKILL)
+    assert recover().status == 0
+    # While a Kubernetes object is being made and waited for.
+    interrupted_up(r"-agent creating", signal.SIGKILL)
+    assert recover().status == 0
+    assert recover().out.strip() == "nothing to do"
+
+    pulumi("up", "--yes", "--skip-preview")
+
+    assert set(resources()) == undisturbed
+    assert not state().get("pending_operations")
+    pulumi("preview", "--expect-no-changes")
+    for cluster in CLUSTERS:
+        assert len(objects(cluster, "deployments", "--namespace=pipeline-service-syncer")) == 1
+    kubectl("local-a", "get", "customresourcedefinition", "pipelineruns.tekton.dev")
+    local("demo")

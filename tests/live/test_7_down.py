@@ -1,0 +1,77 @@
+"""A second checkout's environment comes up beside the first, and goes without leaving a trace."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from local.environment import Environment, Nodes, Wanted
+from local.layout import Layout, default_layout
+from local.node import PRIVATE_PATHS
+from local.processes import owned, wait_until
+
+
+def traces() -> dict[str, object]:
+    """Return what a machine has that an environment could leave behind."""
+    return {
+        "interfaces": sorted(name for name in psutil.net_if_addrs() if not name.startswith("veth")),
+        "namespaces": sorted(path.name for path in Path("/run/netns").glob("*")),
+        "rules": subprocess.run(["iptables-save"], capture_output=True, text=True, check=True).stdout.count(
+            "\n-A"
+        ),
+        "mounts": sorted(
+            line.split()[4]
+            for line in Path("/proc/self/mountinfo").read_text().splitlines()
+            if "/run" in line
+        ),
+        "folders": [path for path in PRIVATE_PATHS if Path(path).exists()],
+    }
+
+
+@pytest.fixture
+def second(tmp_path: Path) -> Environment:
+    return Environment(Layout(root=tmp_path, cache=default_layout().cache), print)
+
+
+def test_down_leaves_no_process_namespace_interface_mount_or_rule(second: Environment) -> None:
+    before = traces()
+    with second.exclusive():
+        try:
+            second.up(Wanted(clusters=("local-a",), users={"alice": ()}, nodes=Nodes.REAL))
+            assert second.serves()
+        finally:
+            second.down()
+    assert owned(second.layout.identity) == {}
+    assert traces() == before
+    assert not second.layout.local.exists()
+
+
+def test_simulated_nodes_complete_rollouts_without_root_powers(second: Environment) -> None:
+    wanted = Wanted(clusters=("local-a",), users={}, nodes=Nodes.SIMULATED)
+    pod = {
+        "metadata": {"labels": {"app": "x"}},
+        "spec": {"containers": [{"name": "x", "image": "example.test/x:1"}]},
+    }
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "x", "namespace": "default"},
+        "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "x"}}, "template": pod},
+    }
+    with second.exclusive():
+        try:
+            second.up(wanted)
+            _, (cluster,) = second.places(wanted, second.toolchain(wanted.nodes))
+            cluster.kubectl("create", "--filename=-", stdin=yaml.safe_dump(deployment))
+            available = "--output=jsonpath={.status.availableReplicas}"
+            assert wait_until(
+                lambda: cluster.kubectl("get", "deployment", "x", available) == "2", seconds=60, interval=1
+            )
+            assert all(state in {"running", "ready"} for _, state, _ in second.status(wanted))
+        finally:
+            second.down()
+    assert owned(second.layout.identity) == {}

@@ -1,0 +1,142 @@
+"""A real kcp for tests, with embedded etcd, on loopback."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import json
+import signal
+import ssl
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from tests.support.apiserver import free_port, require_binaries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+START_SECONDS = 240.0
+STOP_SECONDS = 30.0
+
+
+@dataclass
+class KcpServer:
+    """A running kcp.
+
+    Attributes
+    ----------
+    directory : Path
+        Its files and log.
+    server : str
+        Its URL, without a workspace.
+    """
+
+    directory: Path
+    server: str
+
+    def _admin(self) -> dict[str, Any]:
+        document = yaml.safe_load((self.directory / "admin.kubeconfig").read_text())
+        assert isinstance(document, dict)
+        return document
+
+    def kubeconfig(self, workspace: str) -> str:
+        """Return a kubeconfig of the administrator for a workspace, which need not exist yet."""
+        document = self._admin()
+        entry = document["clusters"][0]
+        entry["cluster"]["server"] = f"{self.server}/clusters/{workspace}"
+        user = next(item for item in document["users"] if item["name"] == "kcp-admin")
+        context = {"name": "test", "context": {"cluster": entry["name"], "user": user["name"]}}
+        config = {"clusters": [entry], "users": [user], "contexts": [context], "current-context": "test"}
+        return json.dumps({"apiVersion": "v1", "kind": "Config", **config})
+
+    def get(self, workspace: str, path: str) -> tuple[int, dict[str, Any]]:
+        """Return status and JSON answer of a request as administrator."""
+        document = yaml.safe_load(self.kubeconfig(workspace))
+        authority = base64.b64decode(
+            document["clusters"][0]["cluster"]["certificate-authority-data"]
+        ).decode()
+        tls = ssl.create_default_context(cadata=authority)
+        tls.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        host, port = self.server.removeprefix("https://").split(":")
+        connection = http.client.HTTPSConnection(host, int(port), context=tls, timeout=30)
+        headers = {
+            "Authorization": f"Bearer {document['users'][0]['user']['token']}",
+            "Accept": "application/json",
+        }
+        with contextlib.closing(connection):
+            connection.request("GET", f"/clusters/{workspace}{path}", headers=headers)
+            response = connection.getresponse()
+            text = response.read()
+        try:
+            return response.status, json.loads(text)
+        except ValueError:
+            return response.status, {"message": text.decode(errors="replace")}
+
+    def _ready(self) -> bool:
+        """Tell whether kcp serves its own types: /readyz can be ok before its rules are."""
+        try:
+            return self.get("root", "/apis/tenancy.kcp.io/v1alpha1/workspacetypes/universal")[0] == 200
+        except (
+            OSError,
+            KeyError,
+            StopIteration,
+        ):  # nothing listens yet, or the kubeconfig is not written yet
+            return False
+
+
+@contextlib.contextmanager
+def kcp_server(directory: Path) -> Iterator[KcpServer]:
+    """Run a kcp.
+
+    Parameters
+    ----------
+    directory : Path
+        For its files and log.
+
+    Yields
+    ------
+    KcpServer
+        Ready to use; stopped afterwards.
+    """
+    require_binaries("kcp")
+    port = free_port()
+    server = KcpServer(directory, f"https://127.0.0.1:{port}")
+    log = directory / "kcp.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [
+                "kcp",
+                "start",
+                f"--root-directory={directory}",
+                "--bind-address=127.0.0.1",
+                f"--secure-port={port}",
+                "--external-hostname=127.0.0.1",
+                f"--embedded-etcd-client-port={free_port()}",
+                f"--embedded-etcd-peer-port={free_port()}",
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not server._ready():
+            ended = process.poll() is not None
+            if ended or time.monotonic() > deadline:
+                pytest.fail(f"kcp did not become ready: {log.read_text(errors='replace')[-2000:]}")
+            time.sleep(0.5)
+        yield server
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

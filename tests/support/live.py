@@ -1,0 +1,153 @@
+"""The embedded environment and its stack, as the live tests use them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+STACK = "dev"
+TENANT_WORKSPACE = "root:pipeline-service:tenants:demo"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """A command that ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+def run(*command: str, check: bool = True, stdin: str | None = None, seconds: float = 600) -> Done:
+    """Run a command in the project's folder; with ``check``, a failure is shown with all that it printed."""
+    done = subprocess.run(
+        command, cwd=ROOT, input=stdin, capture_output=True, text=True, timeout=seconds, check=False
+    )
+    if check and done.returncode != 0:
+        raise AssertionError(
+            f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        )
+    return Done(status=done.returncode, out=done.stdout, err=done.stderr)
+
+
+def pulumi(*arguments: str, check: bool = True, seconds: float = 900) -> Done:
+    """Run the engine on the stack without questions or colours."""
+    common = ("--stack", STACK, "--non-interactive", "--color=never")
+    return run("pulumi", *arguments, *common, check=check, seconds=seconds)
+
+
+def local(*arguments: str, check: bool = True, seconds: float = 1800) -> Done:
+    """Run ``python -m local``."""
+    return run(sys.executable, "-m", "local", *arguments, check=check, seconds=seconds)
+
+
+def recover(*, check: bool = True) -> Done:
+    """Run ``python -m operations recover``."""
+    return run(sys.executable, "-m", "operations", "recover", "--stack", STACK, check=check)
+
+
+def kubectl(context: str, *arguments: str, check: bool = True, stdin: str | None = None) -> Done:
+    """Run kubectl as the administrator of a place: ``kcp`` or a cluster's name."""
+    return run("kubectl", f"--context={context}", *arguments, check=check, stdin=stdin)
+
+
+def in_workspace(path: str, *arguments: str, check: bool = True, user: str | None = None) -> Done:
+    """Run kubectl in a workspace, as kcp's administrator or as a user of the stack."""
+    if user is None:
+        config = ROOT / ".local" / "kcp" / "admin.kubeconfig"
+    else:
+        config = ROOT / ".local" / "users" / f"{user}.kubeconfig"
+    server = run(
+        "kubectl", f"--kubeconfig={config}", "config", "view", "--minify", "-o=jsonpath={..server}"
+    ).out
+    base = server.partition("/clusters/")[0]
+    return run(
+        "kubectl", f"--kubeconfig={config}", f"--server={base}/clusters/{path}", *arguments, check=check
+    )
+
+
+def objects(context: str, *arguments: str) -> list[dict[str, Any]]:
+    """Return the objects that ``kubectl get`` lists."""
+    listed: list[dict[str, Any]] = json.loads(kubectl(context, "get", *arguments, "--output=json").out)[
+        "items"
+    ]
+    return listed
+
+
+def state() -> dict[str, Any]:
+    """Return the stack's deployment, secrets encrypted."""
+    deployment: dict[str, Any] = json.loads(pulumi("stack", "export").out)["deployment"]
+    return deployment
+
+
+def resources() -> dict[str, dict[str, Any]]:
+    """Return the stack's resources by URN."""
+    return {resource["urn"]: resource for resource in state().get("resources", [])}
+
+
+def daemon_process(name: str) -> int:
+    """Return the process id of a daemon of the embedded environment."""
+    mark, leader = f"PIPELINE_SERVICE_DAEMON={name}".encode(), []
+    root = f"{ROOT}/.local"
+    for folder in Path("/proc").glob("[0-9]*"):
+        pid = int(folder.name)
+        try:
+            environment = (folder / "environ").read_bytes().split(b"\0")
+            command = (folder / "cmdline").read_bytes()
+            if mark in environment and os.getsid(pid) == pid and root.encode() in command:
+                leader.append(pid)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    if len(leader) != 1:
+        raise AssertionError(f"{name} has the processes {leader}, expected one")
+    return leader[0]
+
+
+def interrupted_up(trigger: str, how: signal.Signals) -> str:
+    """Start ``pulumi up`` and send it a signal when a line of its output matches; return what it printed.
+
+    Parameters
+    ----------
+    trigger
+        Regular expression for the line.
+    how
+        SIGINT reaches the engine as from a terminal; SIGKILL ends the engine alone and leaves its plugins.
+    """
+    process = subprocess.Popen(
+        ["pulumi", "up", "--stack", STACK, "--yes", "--skip-preview", "--non-interactive", "--color=never"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+    )
+    printed, matched = [], False
+    for line in _lines(process):
+        printed.append(line)
+        if not matched and re.search(trigger, line):
+            matched = True
+            process.send_signal(how)
+            if how is signal.SIGKILL:
+                break
+    process.wait(timeout=300)
+    if process.stdout is not None:
+        process.stdout.close()
+    text = "".join(printed)
+    if not matched:
+        raise AssertionError(f"no line matched {trigger!r}:\n{text}")
+    return text
+
+
+def _lines(process: subprocess.Popen[str]) -> Iterator[str]:
+    if process.stdout is None:
+        raise AssertionError("the engine's output is not piped")
+    yield from process.stdout

@@ -1,0 +1,137 @@
+"""The catalogue of the embedded clusters' images."""
+
+from pathlib import Path
+
+import pytest
+
+from local import images as catalogue
+from local.images import PAUSE_IMAGE, ImageError, ImageSpec, images, ko_image
+
+LDD = """\
+\tlinux-vdso.so.1 (0x00007f3095c91000)
+\tlibz.so.1 => /lib/x86_64-linux-gnu/libz.so.1 (0x00007f3095bc7000)
+\t/lib64/ld-linux-x86-64.so.2 (0x00007f3095c93000)
+"""
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine's files, with the commands that look into them answered from here."""
+    exec_path = tmp_path / "git-core"
+    exec_path.mkdir()
+    for name in ("busybox", "tini", "git", "ca.crt", "git-core/git-remote-http"):
+        (tmp_path / name).write_text(name)
+    answers = {"--list": "[\nbusybox\ncat\nsh\nsleep\n", "--exec-path": f"{exec_path}\n"}
+
+    def run(command: list[str], *, what: str) -> str:
+        assert what
+        return LDD if command[0] == "ldd" else answers[command[1]]
+
+    monkeypatch.setattr(catalogue, "run", run)
+    return tmp_path
+
+
+def catalog(host: Path) -> dict[str, ImageSpec]:
+    specs = images(
+        host / "tools",
+        host / "busybox",
+        tini=host / "tini",
+        git=host / "git",
+        ca_bundle=host / "ca.crt",
+    )
+    assert len({s.name for s in specs}) == len(specs)
+    return {s.name: s for s in specs}
+
+
+def test_ko_names_are_those_of_upstreams_releases() -> None:
+    # As seen in published manifests of Tekton Pipelines, from v0.9 on.
+    assert ko_image("github.com/tektoncd/pipeline/cmd/controller") == (
+        "ghcr.io/tektoncd/pipeline/controller-10a3e32792f33651396d02b6855a6e36:v1.6.0"
+    )
+    assert ko_image("github.com/tektoncd/pipeline/cmd/webhook") == (
+        "ghcr.io/tektoncd/pipeline/webhook-d4749e605405422fd87700164e31b2d1:v1.6.0"
+    )
+
+
+def test_every_entrypoint_is_a_file_of_its_image_and_executable(host: Path) -> None:
+    for spec in catalog(host).values():
+        if not spec.entrypoint:
+            continue
+        program = spec.entrypoint[0]
+        found = [
+            path
+            for path in (program, *(f"{folder}/{program}" for folder in spec.env["PATH"].split(":")))
+            if path in spec.files
+        ]
+        assert found, spec.name
+        assert spec.files[found[0]].mode & 0o111 == 0o111
+
+
+@pytest.mark.parametrize("command", ["entrypoint", "workingdirinit", "sidecarlogresults"])
+def test_tektons_own_commands_lie_where_its_code_starts_them(host: Path, command: str) -> None:
+    spec = catalog(host)[ko_image(f"github.com/tektoncd/pipeline/cmd/{command}")]
+    assert spec.files[f"/ko-app/{command}"].source == host / "tools" / "tekton" / command
+
+
+def test_the_resolvers_image_holds_what_its_deployment_and_the_git_resolver_start(host: Path) -> None:
+    spec = catalog(host)[ko_image("github.com/tektoncd/pipeline/cmd/resolvers")]
+    expected = {
+        "/sbin/tini",
+        "/usr/bin/git",
+        "/lib/x86_64-linux-gnu/libz.so.1",
+        "/lib64/ld-linux-x86-64.so.2",
+    }
+    assert expected <= spec.files.keys()
+    assert spec.symlinks[str(host / "git-core" / "git-remote-https")] == "git-remote-http"
+    assert b"65532" in spec.files["/etc/passwd"].source  # type: ignore[operator]
+
+
+def test_all_that_may_call_out_trust_the_hosts_authorities(host: Path) -> None:
+    for name, spec in catalog(host).items():
+        has_bundle = "/etc/ssl/certs/ca-certificates.crt" in spec.files
+        assert has_bundle == (name not in {catalogue.BUSYBOX_IMAGE, catalogue.SHELL_IMAGE, PAUSE_IMAGE}), name
+
+
+@pytest.mark.parametrize("name", [catalogue.BUSYBOX_IMAGE, catalogue.SHELL_IMAGE])
+def test_a_shell_image_has_every_applet(host: Path, name: str) -> None:
+    spec = catalog(host)[name]
+    assert {"/bin/sh", "/bin/cat", "/bin/[", "/bin/sleep", "/usr/bin/env"} == spec.symlinks.keys()
+
+
+def test_tektons_script_containers_do_not_run_as_root_but_a_users_busybox_does(host: Path) -> None:
+    # With root, the kubelet refused place-scripts: "container has runAsNonRoot and image will run as root".
+    specs = catalog(host)
+    assert specs[catalogue.SHELL_IMAGE].user.split(":")[0] == "65532"
+    assert specs[catalogue.BUSYBOX_IMAGE].user.split(":")[0] == "0"
+
+
+def test_a_busybox_without_a_shell_is_refused(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {"--list": "cat\n", "--exec-path": f"{host / 'git-core'}\n"}
+    monkeypatch.setattr(
+        catalogue,
+        "run",
+        lambda command, **_: LDD if command[0] == "ldd" else answers[command[1]],
+    )
+    with pytest.raises(ImageError, match="no applet 'sh'; install busybox-static"):
+        catalog(host)
+
+
+@pytest.mark.parametrize(
+    ("name", "package"), [("busybox", "busybox-static"), ("tini", "tini"), ("git", "git")]
+)
+def test_a_missing_package_is_named(host: Path, name: str, package: str) -> None:
+    (host / name).unlink()
+    with pytest.raises(ImageError, match=f"install the package {package}$"):
+        catalog(host)
+    assert package in catalogue.PACKAGES
+
+
+def test_a_missing_library_is_named(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {"--list": "sh\n", "--exec-path": f"{host / 'git-core'}\n"}
+    monkeypatch.setattr(
+        catalogue,
+        "run",
+        lambda command, **_: "\tlibcurl.so.4 => not found\n" if command[0] == "ldd" else answers[command[1]],
+    )
+    with pytest.raises(ImageError, match=r"libraries libcurl\.so\.4 are missing"):
+        catalog(host)

@@ -1,0 +1,165 @@
+"""Release manifests made from module sources."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from local.images import TEKTON_MODULE, ko_image
+from local.manifests import (
+    SYNCAGENT_CRDS,
+    SYNCAGENT_MODULE,
+    TEKTON_RELEASE,
+    ManifestError,
+    tekton_pipelines,
+    write_release_manifests,
+)
+
+CONTROLLER = """\
+# Copyright
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: controller
+  labels: {app.kubernetes.io/version: "devel", pipeline.tekton.dev/release: devel, version: "devel"}
+  annotations: {note: devel, resolution.tekton.dev/release: devel, since: 2024-01-02}
+spec:
+  template:
+    spec:
+      containers:
+      - image: ko://github.com/tektoncd/pipeline/cmd/controller
+        args: [
+          # built on demand
+          "-nop-image", "ko://github.com/tektoncd/pipeline/cmd/nop",
+          "-shell-image", "cgr.dev/chainguard/busybox@sha256:19f0",
+          "-shell-image-win", "mcr.microsoft.com/powershell:nanoserver@sha256:b6d5",
+        ]
+"""
+CONFIG = """\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: config-defaults}
+data:
+  _example: |
+    # a comment that is data: devel
+    key: value
+---
+# nothing but a comment
+"""
+CRD = """\
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: publishedresources.syncagent.kcp.io}
+"""
+
+
+def named(kind: str, name: str) -> str:
+    return f"apiVersion: v1\nkind: {kind}\nmetadata: {{name: {name}}}\n"
+
+
+@pytest.fixture
+def modules(tmp_path: Path) -> dict[str, Path]:
+    files = {
+        "pipeline/config/controller.yaml": CONTROLLER,
+        "pipeline/config/config-defaults.yaml": CONFIG,
+        "pipeline/config/100-namespace/100-namespace.yaml": named("Namespace", "tekton-pipelines"),
+        "pipeline/config/200-role.yaml": named("Role", "role"),
+        "pipeline/config/resolvers/100-namespace.yaml": named("Namespace", "tekton-pipelines-resolvers"),
+        "pipeline/config/webhook.yaml": named("Service", "webhook"),
+        "pipeline/config/dummy.go": "package config",
+        "agent/deploy/crd/kcp.io/publishedresources.yaml": CRD,
+    }
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return {TEKTON_MODULE: tmp_path / "pipeline", SYNCAGENT_MODULE: tmp_path / "agent"}
+
+
+def test_objects_stand_in_the_order_of_upstreams_release(modules: dict[str, Path]) -> None:
+    names = [entry["metadata"]["name"] for entry in tekton_pipelines(modules[TEKTON_MODULE])]
+    assert names == [
+        "tekton-pipelines",
+        "role",
+        "config-defaults",
+        "controller",
+        "tekton-pipelines-resolvers",
+        "webhook",
+    ]
+
+
+def test_only_the_fields_that_upstream_rewrites_carry_the_version(modules: dict[str, Path]) -> None:
+    controller = tekton_pipelines(modules[TEKTON_MODULE])[3]
+    assert controller["metadata"]["labels"] == {
+        "app.kubernetes.io/version": "v1.6.0",
+        "pipeline.tekton.dev/release": "v1.6.0",
+        "version": "v1.6.0",
+    }
+    # A date stays the text that Kubernetes would see.
+    assert controller["metadata"]["annotations"] == {
+        "note": "devel",
+        "resolution.tekton.dev/release": "devel",
+        "since": "2024-01-02",
+    }
+
+
+def test_images_are_those_that_the_clusters_hold(modules: dict[str, Path]) -> None:
+    (container,) = tekton_pipelines(modules[TEKTON_MODULE])[3]["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == ko_image("github.com/tektoncd/pipeline/cmd/controller")
+    assert container["args"] == [
+        "-nop-image",
+        ko_image("github.com/tektoncd/pipeline/cmd/nop"),
+        "-shell-image",
+        "cgr.dev/chainguard/busybox:1.36",
+        "-shell-image-win",
+        "mcr.microsoft.com/powershell:nanoserver@sha256:b6d5",
+    ]
+
+
+def test_written_files_hold_no_comment_but_keep_comments_that_are_data(
+    modules: dict[str, Path],
+    tmp_path: Path,
+) -> None:
+    paths = write_release_manifests(modules, tmp_path / "out")
+    assert [path.name for path in paths] == [TEKTON_RELEASE, SYNCAGENT_CRDS]
+    text = paths[0].read_text()
+    assert "Copyright" not in text
+    assert "built on demand" not in text
+    objects = list(yaml.safe_load_all(text))
+    assert objects[2]["data"]["_example"] == "# a comment that is data: devel\nkey: value\n"
+    assert [entry["kind"] for entry in yaml.safe_load_all(paths[1].read_text())] == [
+        "CustomResourceDefinition"
+    ]
+
+
+def test_a_second_run_leaves_the_files_untouched(modules: dict[str, Path], tmp_path: Path) -> None:
+    first = [path.stat() for path in write_release_manifests(modules, tmp_path / "out")]
+    second = [path.stat() for path in write_release_manifests(modules.__getitem__, tmp_path / "out")]
+    assert [(s.st_ino, s.st_mtime_ns) for s in first] == [(s.st_ino, s.st_mtime_ns) for s in second]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "error"),
+    [
+        ("agent/deploy/crd/kcp.io/role.yaml", named("Role", "extra"), "holds a Role, expected CRDs only"),
+        ("pipeline/config/broken.yaml", "a: [", "fetch the module again"),
+        ("pipeline/config/list.yaml", "- a\n", "no Kubernetes object"),
+        ("pipeline/config/args.yaml", named("Pod", "p") + "spec: {args: [-shell-image]}\n", "no value"),
+    ],
+)
+def test_sources_that_are_not_what_they_should_be_are_refused(
+    modules: dict[str, Path],
+    tmp_path: Path,
+    name: str,
+    text: str,
+    error: str,
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ManifestError, match=error) as caught:
+        write_release_manifests(modules, tmp_path / "out")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_module_without_manifests_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="no manifests there"):
+        tekton_pipelines(tmp_path)

@@ -1,0 +1,72 @@
+"""Each thing that would keep a start from succeeding is one line, before anything starts."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from local import preflight
+from local.errors import LocalError
+from local.preflight import Needs, problems
+
+
+class Usage(NamedTuple):
+    free: float
+
+
+class Memory(NamedTuple):
+    available: float
+
+
+GIB = 1024**3
+
+
+@pytest.fixture(autouse=True)
+def plenty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: Usage(500 * GIB))
+    monkeypatch.setattr(preflight.psutil, "virtual_memory", lambda: Memory(100 * GIB))
+
+
+def needs(*, ports: tuple[tuple[str, int, str], ...] = (), cold: bool = False) -> Needs:
+    return Needs(clusters=2, kcp=True, cold=cold, ports=ports)
+
+
+def test_a_machine_with_plenty_has_no_problem(tmp_path: Path) -> None:
+    assert problems(needs(cold=True), nodes=False, folders=[tmp_path]) == []
+
+
+def test_a_taken_port_is_named_with_its_holder(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        (line,) = problems(needs(ports=(("127.0.0.1", port, "kcp"),)), nodes=False, folders=[tmp_path])
+    assert f"port {port} for kcp is taken by process {os.getpid()}" in line
+
+
+def test_too_little_disk_is_named_with_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: Usage(5 * GIB))
+    assert problems(needs(), nodes=False, folders=[tmp_path]) == []
+    (line,) = problems(needs(cold=True), nodes=False, folders=[tmp_path])
+    assert str(tmp_path) in line
+    assert "5.0 GiB free and 20 are needed" in line
+
+
+def test_too_little_memory_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight.psutil, "virtual_memory", lambda: Memory(3 * GIB))
+    (line,) = problems(needs(), nodes=False, folders=[tmp_path])
+    assert "3.0 GiB of memory are available and 6 are needed" in line
+
+
+def test_real_nodes_without_root_name_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight.os, "geteuid", lambda: 1000)
+    (line,) = problems(needs(), nodes=True, folders=[tmp_path])
+    assert "NODES=simulated" in line
+
+
+def test_missing_packages_where_none_can_be_installed_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight.shutil, "which", lambda _: None)
+    with pytest.raises(LocalError, match=r"install these packages and run this again: runc tini"):
+        preflight.install_packages(["runc", "tini"])
