@@ -84,7 +84,9 @@ class Syncer(pulumi.ComponentResource):
         published = self._register(name, manifests.published_resources(args.cluster_name), args, crds)
         KubernetesObject(
             f"{name}-agent",
-            manifests.deployment(args.cluster_name, args.image, pulumi.Output.unsecret(kubeconfig.apply(manifests.digest))),
+            manifests.deployment(
+                args.cluster_name, args.image, pulumi.Output.unsecret(kubeconfig.apply(manifests.digest))
+            ),
             provider=args.cluster,
             parent=self,
             depends_on=[secret, *ground, *published],

@@ -86,8 +86,9 @@ class ComputeClusterSettings(Section):
         default=ClusterState.ACTIVE,
         title="State",
         description=(
-            "active; cordoned (takes no new tenants); draining (its tenants are being moved away); unreachable (left"
-            " as it is while the rest goes on); gone (lost for ever: its resources are forgotten, not deleted)."
+            "active; cordoned (takes no new tenants); draining (its tenants are being moved away); unreachable"
+            " (left as it is while the rest goes on); gone (lost for ever: its resources are forgotten,"
+            " not deleted)."
         ),
     )
     incarnation: Incarnation = Field(

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from support.live import ROOT
+from tests.support.live import ROOT
 
 
 @pytest.fixture(scope="session", autouse=True)

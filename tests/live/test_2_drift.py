@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from support.live import kubectl, pulumi, resources
+from tests.support.live import kubectl, pulumi, resources
 
 SYNCER = ("deployment/api-syncagent", "--namespace=pipeline-service-syncer")
 

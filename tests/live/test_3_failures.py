@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from support.live import daemon_process, kubectl, local
+from tests.support.live import daemon_process, kubectl, local
 
 
 def test_a_pipeline_succeeds_after_kubelet_and_syncer_died() -> None:

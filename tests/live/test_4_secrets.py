@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support.live import ROOT, in_workspace, kubectl, pulumi
+from tests.support.live import ROOT, in_workspace, kubectl, pulumi
 
 COMPUTE = "root:pipeline-service:compute"
 
@@ -88,7 +88,7 @@ def test_no_process_carries_a_secret_among_its_arguments(values: dict[str, str])
     finally:
         ended.set()
         watcher.join()
-    assert any("pulumi-resource-kubernetes" in line for line in seen)
+    assert any("plugins/launch.py kubernetes" in line for line in seen), "the watcher saw no plugin at work"
     assert leaks("\n".join(seen), values) == []
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.live import ROOT, kubectl, local, pulumi, resources
+from tests.support.live import ROOT, kubectl, local, pulumi, resources
 
 STACK_FILE = ROOT / "Pulumi.dev.yaml"
 ENTRY = """\

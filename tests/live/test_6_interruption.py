@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from support.live import interrupted_up, kubectl, local, objects, pulumi, recover, resources, state
+from tests.support.live import interrupted_up, kubectl, local, objects, pulumi, recover, resources, state
 
 CLUSTERS = ("local-a", "local-b")
 BUILT_IN = {"default", "kube-node-lease", "kube-public", "kube-system"}

@@ -48,7 +48,7 @@ class FakeKubectl:
         ]
         return found[0] if found else None
 
-    def run(self, *arguments: str, stdin: str = "", server: str | None = None, **_: object) -> str:
+    def run(self, *arguments: str, stdin: str = "", server: str | None = None, **_: object) -> str:  # noqa: PLR0911 -- one for each command
         match arguments:
             case ("apply", "--server-side", *options):
                 return self._apply(json.loads(stdin)["items"], options)
@@ -58,12 +58,16 @@ class FakeKubectl:
             case ("delete", "--ignore-not-found", *_):
                 return self._delete([identify(item) for item in json.loads(stdin)["items"]])
             case ("delete", "configmap", name, *_):
-                return self._delete([one for one in self.objects if (one.kind, one.name) == ("ConfigMap", name)])
+                return self._delete(
+                    [one for one in self.objects if (one.kind, one.name) == ("ConfigMap", name)]
+                )
             case ("delete", resource, "--all", *_):
                 return self._mark(resource)
             case ("patch", resource, name, *_):
                 self.patched.append(arguments)
-                return self._delete([one for one in self.objects if one.name == name and _serves(resource, one)])
+                return self._delete(
+                    [one for one in self.objects if one.name == name and _serves(resource, one)]
+                )
             case ("get", "workspaces.tenancy.kcp.io", name, *_) if server:
                 return f"workspace/{name}" if name in self.workspaces else ""
         message = f"an unexpected command: {arguments}"
@@ -75,7 +79,9 @@ class FakeKubectl:
             raise KubectlError(self.refuse[resource])
         if "--all-namespaces" in rest:
             return {"items": [item for identity, item in self.objects.items() if _serves(resource, identity)]}
-        return self.named(rest[0], resource.rpartition("/")[0].split(".")[0] or resource.split(".")[0].removesuffix("s"))
+        return self.named(
+            rest[0], resource.rpartition("/")[0].split(".")[0] or resource.split(".")[0].removesuffix("s")
+        )
 
     def _apply(self, items: list[Object], options: list[str]) -> str:
         self.applied.append([identify(item) for item in items])
@@ -106,7 +112,7 @@ def _serves(resource: str, identity: Identity) -> bool:
     return identity.group == group and f"{identity.kind.lower()}s" == plural
 
 
-def manifest(kind: str, name: str, api_version: str = "v1", namespace: str = "", **more: Any) -> Object:
+def manifest(kind: str, name: str, api_version: str = "v1", namespace: str = "", **more: object) -> Object:
     metadata = {"name": name, **({"namespace": namespace} if namespace else {})}
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **more}
 

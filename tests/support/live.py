@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from local.layout import default_layout
+from local.processes import owned
+
 ROOT = Path(__file__).resolve().parents[2]
 STACK = "dev"
 TENANT_WORKSPACE = "root:pipeline-service:tenants:demo"
@@ -96,20 +99,14 @@ def resources() -> dict[str, dict[str, Any]]:
 
 def daemon_process(name: str) -> int:
     """Return the process id of a daemon of the embedded environment."""
-    mark, leader = f"PIPELINE_SERVICE_DAEMON={name}".encode(), []
-    root = f"{ROOT}/.local"
-    for folder in Path("/proc").glob("[0-9]*"):
-        pid = int(folder.name)
-        try:
-            environment = (folder / "environ").read_bytes().split(b"\0")
-            command = (folder / "cmdline").read_bytes()
-            if mark in environment and os.getsid(pid) == pid and root.encode() in command:
-                leader.append(pid)
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    if len(leader) != 1:
-        raise AssertionError(f"{name} has the processes {leader}, expected one")
-    return leader[0]
+    leaders = [
+        process.pid
+        for process, marks in owned(default_layout().identity).items()
+        if marks.get("PIPELINE_SERVICE_DAEMON") == name and os.getsid(process.pid) == process.pid
+    ]
+    if len(leaders) != 1:
+        raise AssertionError(f"{name} has the processes {leaders}, expected one")
+    return leaders[0]
 
 
 def interrupted_up(trigger: str, how: signal.Signals) -> str:

@@ -49,8 +49,11 @@ class PulumiProject:
         require_binaries("pulumi", "pulumi-language-python", "pulumi-language-python-exec")
         state = self.directory / "state"
         state.mkdir(parents=True)
-        self.home = self.directory / "home"
-        install(self.home, Path(sys.executable), ROOT)
+        # Another PULUMI_HOME, with the official plugins, shows where the stand-ins differ from them.
+        official = os.environ.get("TEST_PULUMI_HOME")
+        self.home = Path(official) if official else self.directory / "home"
+        if not official:
+            install(self.home, Path(sys.executable), ROOT)
         self.environment = {
             # The interpreter of these tests runs the program, too: it has the SDKs.
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),

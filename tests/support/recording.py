@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 import pulumi
 from pulumi.runtime import mocks, rpc
@@ -44,7 +44,7 @@ class _Mocks(mocks.Mocks):
             outputs["data"] = {"token": TOKEN}
         return f"{args.name}-id", outputs
 
-    def call(self, args: mocks.MockCallArgs) -> dict[str, Any]:
+    def call(self, args: mocks.MockCallArgs) -> Never:
         message = f"no function is called: {args.token}"
         raise AssertionError(message)
 
@@ -59,8 +59,8 @@ class Recorder(mocks.MockMonitor):
         chain = f"{parent.split('::')[2]}$" if parent and "Stack" not in parent.split("::")[2] else ""
         return f"urn:pulumi:dev::pipeline-service::{chain}{type_}::{name}"
 
-    def RegisterResource(self, request: Any) -> Any:  # noqa: N802 -- gRPC's name
-        response = super().RegisterResource(request)
+    def RegisterResource(self, request: Any) -> Any:  # noqa: ANN401, N802 -- gRPC's name and types
+        response = super().RegisterResource(request)  # type: ignore[no-untyped-call]
         inputs = rpc.deserialize_properties(request.object, keep_unknowns=True)
         recorded = Registration(
             urn=response.urn,
@@ -115,7 +115,7 @@ def _holds_secret(value: object) -> bool:
     return isinstance(value, list) and any(_holds_secret(one) for one in value)
 
 
-def _plain(value: object) -> Any:
+def _plain(value: object) -> Any:  # noqa: ANN401 -- whatever was given
     if rpc.is_rpc_secret(value):
         return _plain(rpc.unwrap_rpc_secret(value))
     if isinstance(value, dict):
@@ -153,7 +153,7 @@ def record(settings: EnvironmentSettings) -> tuple[Recorder, EnvironmentOutputs]
     pulumi.runtime.set_mocks(recorder.mocks, project="pipeline-service", stack="dev", monitor=recorder)
     outputs: list[EnvironmentOutputs] = []
 
-    @pulumi.runtime.test
+    @pulumi.runtime.test  # type: ignore[untyped-decorator]
     def run() -> None:
         outputs.append(compose(loaded(settings)))
 

@@ -201,13 +201,25 @@ class Cluster:
             raise NoSuchKindError(kind, f"{self.client.server}{prefix} has other kinds only")
         return self._resources[kind]
 
-    def serves(self, kind: Kind) -> bool:
-        """Tell whether a kind is served now; False where the API server cannot be reached, too."""
+    def scope(self, kind: Kind) -> Resource | None:
+        """Find out how a kind is served, as far as that can be known now.
+
+        Parameters
+        ----------
+        kind : Kind
+            The kind.
+
+        Returns
+        -------
+        Resource or None
+            None where it is not served yet or the API server cannot be reached.
+        """
+        if kind not in self._resources and self.unreachable(patient=False):
+            return None
         try:
-            self.resource(kind)
+            return self.resource(kind)
         except (NoSuchKindError, UnreachableError):
-            return False
-        return True
+            return None
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
         """Return an object."""

@@ -127,20 +127,17 @@ class KubernetesProvider(Provider):
 
     def _is_namespaced(self, obj: Object) -> bool:
         """Tell whether objects of a kind lie in namespaces; where that cannot be known yet, most do."""
-        try:
-            return self._api.resource(kind_of(obj)).namespaced
-        except (NoSuchKindError, UnreachableError):
-            return True
+        served = self._api.scope(kind_of(obj))
+        return served is None or served.namespaced
 
     def diff(self, request: provider_pb2.DiffRequest) -> provider_pb2.DiffResponse:
         """Compare the state with new inputs."""
         old_inputs, live = parse_checkpoint(decode(request.olds))
         new = to_object(decode(request.news))
         kind = kind_of(new) if new.get("kind") else kind_from_type(resource_type(request.urn))
-        try:
-            namespaced = self._api.resource(kind).namespaced
-        except (NoSuchKindError, UnreachableError, ApiError):
-            namespaced = bool(namespace_of(live))  # the API server said so when the object was made
+        served = self._api.scope(kind)
+        # Where the API server cannot tell now, it did when the object was made.
+        namespaced = served.namespaced if served else bool(namespace_of(live))
         result = changes(
             normalise(old_inputs),
             live,
@@ -195,9 +192,7 @@ class KubernetesProvider(Provider):
 
     def _can_preview(self, inputs: Object) -> bool:
         """Tell whether the API server can be asked what an operation would do."""
-        if has_unknown(inputs) or self._api.unreachable(patient=False):
-            return False
-        return self._api.serves(kind_of(inputs))
+        return not has_unknown(inputs) and self._api.scope(kind_of(inputs)) is not None
 
     def _await(self, operation: _Operation, live: Object, requested: float) -> Object:
         try:

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from local import network
 from local.network import Network
 
 
 @pytest.fixture
 def registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Network:
-    monkeypatch.setattr(network.psutil, "net_if_addrs", dict)
-    monkeypatch.setattr(network, "run", lambda *_, **__: "[]")
+    monkeypatch.setattr("local.network.psutil.net_if_addrs", dict)
+    monkeypatch.setattr("local.network.run", lambda *_, **__: "[]")
     return Network("abc123", tmp_path / "network.json")
 
 
@@ -33,8 +32,8 @@ def test_a_removed_hosts_address_is_given_out_again(registered: Network) -> None
 
 def test_a_subnet_that_the_machine_uses_is_avoided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     routes = [{"dst": "10.83.0.0/23", "dev": "tun0"}, {"dst": "default", "dev": "eth0"}]
-    monkeypatch.setattr(network.psutil, "net_if_addrs", dict)
-    monkeypatch.setattr(network, "run", lambda *_, **__: json.dumps(routes))
+    monkeypatch.setattr("local.network.psutil.net_if_addrs", dict)
+    monkeypatch.setattr("local.network.run", lambda *_, **__: json.dumps(routes))
     assert Network("abc123", tmp_path / "network.json").hosts(["kcp"])["kcp"].address == "10.83.2.2"
 
 

@@ -27,8 +27,8 @@ GIB = 1024**3
 
 @pytest.fixture(autouse=True)
 def plenty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: Usage(500 * GIB))
-    monkeypatch.setattr(preflight.psutil, "virtual_memory", lambda: Memory(100 * GIB))
+    monkeypatch.setattr("local.preflight.shutil.disk_usage", lambda _: Usage(500 * GIB))
+    monkeypatch.setattr("local.preflight.psutil.virtual_memory", lambda: Memory(100 * GIB))
 
 
 def needs(*, ports: tuple[tuple[str, int, str], ...] = (), cold: bool = False) -> Needs:
@@ -47,7 +47,7 @@ def test_a_taken_port_is_named_with_its_holder(tmp_path: Path) -> None:
 
 
 def test_too_little_disk_is_named_with_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: Usage(5 * GIB))
+    monkeypatch.setattr("local.preflight.shutil.disk_usage", lambda _: Usage(5 * GIB))
     assert problems(needs(), nodes=False, folders=[tmp_path]) == []
     (line,) = problems(needs(cold=True), nodes=False, folders=[tmp_path])
     assert str(tmp_path) in line
@@ -55,18 +55,18 @@ def test_too_little_disk_is_named_with_its_folder(tmp_path: Path, monkeypatch: p
 
 
 def test_too_little_memory_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preflight.psutil, "virtual_memory", lambda: Memory(3 * GIB))
+    monkeypatch.setattr("local.preflight.psutil.virtual_memory", lambda: Memory(3 * GIB))
     (line,) = problems(needs(), nodes=False, folders=[tmp_path])
     assert "3.0 GiB of memory are available and 6 are needed" in line
 
 
 def test_real_nodes_without_root_name_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preflight.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr("local.preflight.os.geteuid", lambda: 1000)
     (line,) = problems(needs(), nodes=True, folders=[tmp_path])
     assert "NODES=simulated" in line
 
 
 def test_missing_packages_where_none_can_be_installed_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preflight.shutil, "which", lambda _: None)
+    monkeypatch.setattr("local.preflight.shutil.which", lambda _: None)
     with pytest.raises(LocalError, match=r"install these packages and run this again: runc tini"):
         preflight.install_packages(["runc", "tini"])

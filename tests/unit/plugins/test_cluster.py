@@ -106,7 +106,7 @@ def test_kind_is_asked_for_once(server: ScriptedServer) -> None:
     server.answers["GET /api/v1"] = [(200, DISCOVERY)]
     cluster = server.cluster()
     assert cluster.resource(CONFIG_MAP).path("n", "a") == "/api/v1/namespaces/n/configmaps/a"
-    assert cluster.serves(CONFIG_MAP)
+    assert cluster.scope(CONFIG_MAP) == cluster.resource(CONFIG_MAP)
     assert server.requests == ["GET /api/v1"]
 
 
@@ -115,7 +115,14 @@ def test_kind_that_is_not_served_is_asked_for_again(server: ScriptedServer) -> N
     cluster = server.cluster()
     with pytest.raises(NoSuchKindError, match="v1/ConfigMap"):
         cluster.resource(CONFIG_MAP)
-    assert cluster.serves(CONFIG_MAP)
+    assert cluster.scope(CONFIG_MAP) is not None
+
+
+def test_scope_of_many_kinds_costs_one_probe_of_a_server_that_is_down(server: ScriptedServer) -> None:
+    server.answers["GET /version"] = [status(503)]
+    cluster = server.cluster()
+    assert [cluster.scope(Kind("v1", name)) for name in ("ConfigMap", "Secret", "Pod")] == [None] * 3
+    assert server.requests == ["GET /version"]
 
 
 def test_namespace_that_is_being_created_is_waited_for(server: ScriptedServer) -> None:

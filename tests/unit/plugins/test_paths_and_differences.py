@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local.plugins.protocol.differences import Change, diff_response, differences
@@ -12,6 +12,7 @@ from local.plugins.protocol.values import UNKNOWN, Secret, Value
 KEYS = st.text(alphabet='abcXYZ019./-_"[]*', min_size=1).filter(lambda key: key != "*")
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(KEYS | st.integers(0, 99), min_size=1, max_size=6))
 def test_paths_survive_being_written_and_read(steps: list[str | int]) -> None:
     path: Path = tuple(steps)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from google.protobuf import struct_pb2
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local.plugins.protocol.errors import ProviderError, UnsupportedError, redact
@@ -38,11 +38,13 @@ VALUES = st.recursive(
 )
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.dictionaries(st.text().filter(lambda key: key != SIGNATURE_KEY), VALUES, max_size=5))
 def test_what_the_engine_sends_survives_the_way_through_the_plugin(properties: dict[str, Value]) -> None:
     assert decode(encode(properties)) == properties
 
 
+@settings(max_examples=50, deadline=None)
 @given(VALUES)
 def test_revealed_values_hold_no_secret_and_lose_nothing_else(value: Value) -> None:
     assert not has_secret(reveal(value))

@@ -27,7 +27,7 @@ PROJECT = Path(__file__).parents[3]
 NAMESPACE = manifest("Namespace", "pipeline-service")
 
 
-def request(text: str = "", **more: Any) -> Request:
+def request(text: str = "", **more: str) -> Request:
     environment = {
         "UNIT_NAME": "tekton",
         "UNIT_VERSION": "v1",
@@ -114,7 +114,9 @@ def test_a_definition_with_objects_is_never_pruned_and_stays_recorded() -> None:
 
 def test_objects_of_a_definition_are_applied_once_it_is_established() -> None:
     kubectl = FakeKubectl()
-    run_apply(kubectl, manifest("Widget", "w", "x.io/v1"), definition("Widget", "x.io"), manifest("ConfigMap", "a"))
+    run_apply(
+        kubectl, manifest("Widget", "w", "x.io/v1"), definition("Widget", "x.io"), manifest("ConfigMap", "a")
+    )
     kinds = [[one.kind for one in call] for call in kubectl.applied]
     assert kinds[1:-1] == [["CustomResourceDefinition", "ConfigMap"], ["Widget"]]
     assert kubectl.waited[0][:2] == ("wait", "customresourcedefinitions/widgets.x.io")
@@ -128,7 +130,9 @@ def test_the_records_own_namespace_is_applied_first() -> None:
 
 def test_fields_of_others_are_reported_and_taken_back_only_by_a_raised_incarnation() -> None:
     kubectl = FakeKubectl()
-    kubectl.refuse["a"] = 'error: Apply failed with 1 conflict: conflict with "kubectl-edit" using v1: .data.x'
+    kubectl.refuse["a"] = (
+        'error: Apply failed with 1 conflict: conflict with "kubectl-edit" using v1: .data.x'
+    )
     with pytest.raises(UnitError, match=r"held by kubectl-edit: .*raise the entry's incarnation"):
         run_apply(kubectl, manifest("ConfigMap", "a"))
     kubectl.refuse.clear()
@@ -297,8 +301,12 @@ def test_only_what_passes_by_itself_is_tried_again() -> None:
         ({}, False),
     ],
 )
-def test_a_workload_counts_only_once_its_newest_state_runs(status: dict[str, int], rolled_out: bool) -> None:
-    assert _rolled_out({"metadata": {"generation": 2}, "spec": {"replicas": 1}, "status": status}) is rolled_out
+def test_a_workload_counts_only_once_its_newest_state_runs(
+    status: dict[str, int], *, rolled_out: bool
+) -> None:
+    assert (
+        _rolled_out({"metadata": {"generation": 2}, "spec": {"replicas": 1}, "status": status}) is rolled_out
+    )
 
 
 def command(tmp_path: Path, verb: str, **more: str) -> subprocess.CompletedProcess[str]:

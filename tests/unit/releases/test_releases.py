@@ -1,0 +1,195 @@
+"""Releases: catalog, sources, lock and transformation."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from releases import fetch
+from releases.catalog import API_SYNCAGENT_CRDS, TEKTON_PIPELINES, CatalogEntry, catalog, find
+from releases.errors import ReleaseError
+from releases.prepare import PreparedRelease, prepare
+from releases.transform import serialize, transform
+from units.manifest import parse
+
+ENTRY = CatalogEntry(version="v1", supported=("v1",), url="https://host/{version}/release.yaml")
+
+
+def config_map(name: str, **data: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": "tekton-pipelines"},
+        "data": data,
+    }
+
+
+TEKTON = [
+    config_map("feature-flags", other="kept"),
+    config_map("config-defaults"),
+    config_map("config-logging"),
+]
+
+
+def source(tmp_path: Path, content: bytes) -> bytes:
+    return fetch.source(
+        "x",
+        ENTRY,
+        directory=None,
+        cache=tmp_path / "cache",
+        lock_file=tmp_path / "lock.yaml",
+        download=lambda _: content,
+    )
+
+
+def offline(_: str) -> bytes:
+    raise OSError("no network")
+
+
+def test_the_catalog_pins_a_supported_version_of_each_release() -> None:
+    assert {TEKTON_PIPELINES, API_SYNCAGENT_CRDS} == set(catalog())
+    for name, entry in catalog().items():
+        assert entry.version in entry.supported
+        assert find(name).location().startswith("https://")
+        assert entry.version in entry.location()
+
+
+def test_an_unknown_release_is_refused_by_name() -> None:
+    with pytest.raises(ReleaseError, match="no release nothing; use one of api-syncagent-crds"):
+        find("nothing")
+
+
+def test_a_fetched_manifest_is_recorded_and_verified_ever_after(tmp_path: Path) -> None:
+    assert source(tmp_path, b"first") == b"first"
+    lock = yaml.safe_load((tmp_path / "lock.yaml").read_text())
+    assert lock == {"x-v1": hashlib.sha256(b"first").hexdigest()}
+    # From the cache now, without any network.
+    assert (
+        fetch.source(
+            "x",
+            ENTRY,
+            directory=None,
+            cache=tmp_path / "cache",
+            lock_file=tmp_path / "lock.yaml",
+            download=offline,
+        )
+        == b"first"
+    )
+
+
+def test_a_changed_publication_is_refused(tmp_path: Path) -> None:
+    source(tmp_path, b"first")
+    (tmp_path / "cache" / "x-v1.yaml").unlink()
+    with pytest.raises(ReleaseError, match="but the lock says"):
+        source(tmp_path, b"tampered")
+    assert not (tmp_path / "cache" / "x-v1.yaml").exists()
+
+
+def test_a_tampered_cache_is_fetched_anew(tmp_path: Path) -> None:
+    source(tmp_path, b"first")
+    (tmp_path / "cache" / "x-v1.yaml").write_bytes(b"tampered")
+    assert source(tmp_path, b"first") == b"first"
+
+
+def test_the_locks_comments_survive(tmp_path: Path) -> None:
+    (tmp_path / "lock.yaml").write_text("# why\n")
+    source(tmp_path, b"first")
+    assert (tmp_path / "lock.yaml").read_text().startswith("# why\nx-v1: ")
+
+
+def test_an_unreachable_source_is_told_with_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(
+        ReleaseError, match=r"x v1 can't be fetched .* \(no network\); let this machine reach it, or"
+    ):
+        fetch.source(
+            "x", ENTRY, directory=None, cache=tmp_path, lock_file=tmp_path / "lock.yaml", download=offline
+        )
+
+
+def test_only_https_is_fetched() -> None:
+    with pytest.raises(OSError, match="not an https address"):
+        fetch.download("http://host/x")
+
+
+def test_the_committed_lock_names_only_releases_of_the_catalog() -> None:
+    lock = yaml.safe_load(fetch.LOCK_FILE.read_text())
+    assert set(lock) <= {f"{name}-{entry.version}" for name, entry in catalog().items()}
+
+
+def test_tekton_runs_under_the_tenants_own_account() -> None:
+    made = {one["metadata"]["name"]: one for one in transform(TEKTON_PIPELINES, TEKTON)}
+    assert made["config-defaults"]["data"] == {"default-service-account": "pipeline"}
+    assert made["feature-flags"]["data"] == {"other": "kept", "set-security-context": "true"}
+    assert made["config-logging"] == TEKTON[2]
+
+
+def test_what_was_published_is_left_as_it_is() -> None:
+    before = json.dumps(TEKTON)
+    transform(TEKTON_PIPELINES, TEKTON)
+    assert json.dumps(TEKTON) == before
+
+
+def test_the_order_of_the_publication_doesnt_matter() -> None:
+    assert transform(TEKTON_PIPELINES, TEKTON) == transform(TEKTON_PIPELINES, reversed(TEKTON))
+
+
+def test_a_release_without_what_must_be_set_is_refused() -> None:
+    with pytest.raises(ReleaseError, match="no ConfigMap config-defaults"):
+        transform(TEKTON_PIPELINES, TEKTON[:1])
+
+
+def test_the_units_runner_reads_what_is_written() -> None:
+    assert parse(serialize(TEKTON)) == TEKTON
+
+
+def prepared(tmp_path: Path, content: str) -> PreparedRelease:
+    directory = tmp_path / "releases"
+    directory.mkdir(exist_ok=True)
+    (directory / "tekton-pipelines-v1.6.0.yaml").write_text(content)
+    return prepare(TEKTON_PIPELINES, directory=directory, root=tmp_path, folder=Path(".run/dev/manifests"))
+
+
+def test_the_digest_is_that_of_what_is_applied(tmp_path: Path) -> None:
+    made = prepared(tmp_path, yaml.safe_dump_all(TEKTON))
+    content = (tmp_path / made.manifest).read_bytes()
+    assert hashlib.sha256(content).hexdigest() == made.sha256
+    assert made.manifest == Path(f".run/dev/manifests/tekton-pipelines-{made.sha256[:12]}.yaml")
+
+
+def test_a_comment_in_the_publication_changes_nothing_but_a_value_does(tmp_path: Path) -> None:
+    first = prepared(tmp_path, yaml.safe_dump_all(TEKTON))
+    assert prepared(tmp_path, "# new\n" + yaml.safe_dump_all(TEKTON)) == first
+    changed = [*TEKTON[:2], config_map("config-logging", level="debug")]
+    assert prepared(tmp_path, yaml.safe_dump_all(changed)).sha256 != first.sha256
+
+
+def test_a_lost_or_broken_cache_is_made_anew(tmp_path: Path) -> None:
+    text = yaml.safe_dump_all(TEKTON)
+    first = prepared(tmp_path, text)
+    (tmp_path / first.manifest).unlink()
+    (tmp_path / ".run/dev/manifests/tekton-pipelines.json").write_text("{cut o")
+    assert prepared(tmp_path, text) == first
+    assert (tmp_path / first.manifest).is_file()
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("", "is empty"),
+        ("# nothing", "holds no object"),
+        ("a: [", "is not YAML"),
+        ("a: 1", "not an object"),
+        ("- a", "not an object"),
+    ],
+)
+def test_what_is_no_manifest_is_refused(content: str, why: str, tmp_path: Path) -> None:
+    with pytest.raises(ReleaseError, match=why):
+        prepared(tmp_path, content)
+
+
+def test_a_release_that_is_not_in_the_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ReleaseError, match=r"tekton-pipelines-v1\.6\.0\.yaml"):
+        prepare(TEKTON_PIPELINES, directory=tmp_path, root=tmp_path, folder=Path("x"))
