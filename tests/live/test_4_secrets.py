@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from tests.support.live import ROOT, in_workspace, kubectl, pulumi
 
 COMPUTE = "root:pipeline-service:compute"

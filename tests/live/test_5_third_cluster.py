@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from tests.support.live import ROOT, kubectl, local, pulumi, resources
 
 STACK_FILE = ROOT / "Pulumi.dev.yaml"

@@ -107,3 +107,16 @@ def test_a_build_is_made_once_and_holds_every_name(
     assert {path.name for path in toolchain.folders["hello"].iterdir()} == {"hello", "hallo"}
     assert "building hello v1.2.3 (1 of 1) …" in lines
     ensure([module], tmp_path / "cache", pytest.fail, path="")
+
+
+@pytest.mark.parametrize(
+    ("printed", "fits"), [("go version go1.19.8 linux/amd64", False), ("go version go1.26.8", True)]
+)
+def test_a_go_that_can_not_read_the_modules_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: str, *, fits: bool
+) -> None:
+    folder = tool(tmp_path / "bin", "go", printed)
+    beside = Path(tool(tmp_path / "venv", "go", "go version go1.26.6"))
+    monkeypatch.setenv("PATH", folder)
+    monkeypatch.setattr("local.toolchain.build.sys.executable", str(beside / "python"))
+    assert build.go.__wrapped__() == str((Path(folder) if fits else beside) / "go")
