@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 BINDING: Final = "pipelines"
 """Name of the APIBinding in a tenant's workspace."""
 
+QUOTA_NAMESPACE: Final = "admin"
+"""Namespace in which kcp counts a quota over the whole workspace; no tenant can have it as its own."""
+
 CLAIMS: Final = (("", "events"), ("core.kcp.io", "logicalclusters"))
 """What the agent asks for (group, resource): events to report with, the workspace's path to read."""
 
@@ -142,7 +145,8 @@ def api_binding(export: tuple[str, str], marked: Mapping[str, str]) -> Manifest:
 def stored_runs_quota(runs: int, marked: Mapping[str, str]) -> Manifest:
     """Make the quota of PipelineRuns that may exist in a workspace, finished ones included.
 
-    It counts over the whole workspace (kcp's annotation), and lies where no tenant's role reaches.
+    It counts over the whole workspace: kcp heeds the annotation in a namespace `admin` alone
+    (resource_quota_controller.go in its fork of Kubernetes). No tenant's role reaches there.
 
     Parameters
     ----------
@@ -156,7 +160,7 @@ def stored_runs_quota(runs: int, marked: Mapping[str, str]) -> Manifest:
         "kind": "ResourceQuota",
         "metadata": {
             "name": "stored-runs",
-            "namespace": OPERATOR_NAMESPACE,
+            "namespace": QUOTA_NAMESPACE,
             "labels": dict(marked),
             "annotations": {"experimental.quota.kcp.io/cluster-scoped": "true"},
         },
@@ -190,7 +194,7 @@ def workspace_content(
     marked = labels("tenant", tenant=tenant)
     made: list[Manifest] = [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": marked}}
-        for name in (OPERATOR_NAMESPACE, *namespaces)
+        for name in (OPERATOR_NAMESPACE, QUOTA_NAMESPACE, *namespaces)
     ]
     made += [
         api_binding(export, marked),

@@ -21,7 +21,7 @@ from local.errors import LocalError
 from local.files import write_atomic
 from local.images import PAUSE_IMAGE, image_digest
 from local.pki import Identity
-from local.processes import Daemon, assert_running, find, start, stop_named, wait_until
+from local.processes import Daemon, assert_running, current, find, start, stop_named, wait_until
 
 # What containerd, its shims, CNI and the kubelet write to places that no setting moves.
 PRIVATE_PATHS = (
@@ -73,7 +73,7 @@ def _sandbox(cluster: Cluster) -> Daemon:
 
 
 def _mounted(process: psutil.Process) -> bool:
-    mounts = Path(f"/proc/{process.pid}/mountinfo").read_text()
+    mounts = _mounts_of(process)
     return all(f" {path} " in mounts for path in PRIVATE_PATHS) and process.name() == "sleep"
 
 
@@ -238,16 +238,17 @@ def ctr(cluster: Cluster, *arguments: str, seconds: float = 120) -> str:
 def start_containerd(cluster: Cluster) -> bool:
     """Start the namespaces and containerd where they don't run, and wait until it answers."""
     sandbox = _sandbox(cluster)
-    started = start(sandbox)
-    if started:
-        # Whatever still runs in an older mount namespace can't be reached from the new one.
-        for name in ("kubelet", "kube-proxy", "containerd"):
-            stop_named(cluster.owner, f"{cluster.name}/{name}")
 
     def in_place() -> bool:
-        holder = find(sandbox)
+        holder = current(sandbox)
         return holder is not None and _mounted(holder)
 
+    started = not in_place()
+    if started:
+        # Whatever still runs in an older mount namespace, or without its mounts, can't be mended in place.
+        for name in ("kubelet", "kube-proxy", "containerd", "sandbox"):
+            stop_named(cluster.owner, f"{cluster.name}/{name}")
+        start(sandbox)
     if not wait_until(in_place, seconds=10, interval=0.05):
         assert_running(sandbox)
         raise LocalError(f"{cluster.name}: the node's mounts are not in place: see {sandbox.log}")
@@ -298,13 +299,23 @@ def start_node(cluster: Cluster) -> bool:
     return any(started)
 
 
+def _mounts_of(process: psutil.Process) -> str:
+    try:
+        return Path(f"/proc/{process.pid}/mountinfo").read_text()
+    except OSError:  # it has ended
+        return ""
+
+
 def remove_traces() -> None:
     """Remove what nodes left outside ``.local/``: empty mount points and empty cgroups, and only these.
 
-    A folder that is not empty belongs to something else on this machine and stays.
+    A folder that is not empty belongs to something else on this machine and stays, and so does a mount point
+    that another checkout's node uses: removing it would take the mount away from that node.
     """
+    mounted = "".join(_mounts_of(process) for process in psutil.process_iter())
+    unused = [Path(path) for path in PRIVATE_PATHS if f" {path} " not in mounted]
     cgroups = [path for pattern in ("k8s.io", "*/k8s.io") for path in Path("/sys/fs/cgroup").glob(pattern)]
     leaves_first = [group for top in cgroups for group in (*sorted(top.rglob("*/"), reverse=True), top)]
-    for path in (*leaves_first, *map(Path, PRIVATE_PATHS)):
+    for path in (*leaves_first, *unused):
         with contextlib.suppress(OSError):
             path.rmdir()

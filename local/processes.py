@@ -92,6 +92,12 @@ def find(daemon: Daemon) -> psutil.Process | None:
     return None
 
 
+def current(daemon: Daemon) -> psutil.Process | None:
+    """Return the running process of ``daemon`` if it has this very command and these inputs."""
+    running = find(daemon)
+    return running if running is not None and _marks(running).get(_DIGEST) == daemon.digest else None
+
+
 def start(daemon: Daemon) -> bool:
     """Start ``daemon`` unless it runs with this very command and these inputs.
 
@@ -100,11 +106,11 @@ def start(daemon: Daemon) -> bool:
     bool
         True where a process was started, False where the right one was running.
     """
-    running = find(daemon)
-    if running is not None:
-        if _marks(running).get(_DIGEST) == daemon.digest:
-            return False
-        stop([running])
+    if current(daemon) is not None:
+        return False
+    outdated = find(daemon)
+    if outdated is not None:
+        stop([outdated])
     daemon.log.parent.mkdir(parents=True, exist_ok=True)
     if daemon.log.exists() and daemon.log.stat().st_size > _LOG_LIMIT:
         daemon.log.replace(daemon.log.with_suffix(".log.1"))

@@ -86,7 +86,7 @@ class ComputeClusterSettings(Section):
         default=ClusterState.ACTIVE,
         title="State",
         description=(
-            "active; cordoned (takes no new tenants); draining (its tenants are being moved away); unreachable"
+            "active; cordoned (takes no new tenants); draining (its tenants are moved away); unreachable"
             " (left as it is while the rest goes on); gone (lost for ever: its resources are forgotten,"
             " not deleted)."
         ),

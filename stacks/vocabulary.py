@@ -6,6 +6,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
 
+from components.tenant_manifests import QUOTA_NAMESPACE
 from stacks.problems import refuse
 
 CLUSTER_NAME_MAX: Final = 40
@@ -65,6 +66,8 @@ def _tenant_name(value: str) -> str:
 
 
 def _namespace_name(value: str) -> str:
+    if value == QUOTA_NAMESPACE:
+        refuse("kcp keeps this namespace for the quota of a workspace", "use another name")
     if value.startswith(RESERVED_NAMESPACES):
         refuse(
             "the namespace belongs to the platform",

@@ -13,6 +13,9 @@ from local.environment import Environment, Nodes, Wanted
 from local.layout import Layout, default_layout
 from local.node import PRIVATE_PATHS
 from local.processes import owned, wait_until
+from local.wanted import wanted_of
+from stacks.loader import read_stack_file
+from tests.support.live import daemon_process
 
 
 def traces() -> dict[str, object]:
@@ -32,6 +35,17 @@ def traces() -> dict[str, object]:
     }
 
 
+def first_status() -> list[tuple[str, str, str]]:
+    layout = default_layout()
+    settings = read_stack_file(layout.root / "Pulumi.dev.yaml")
+    return Environment(layout, print).status(wanted_of(settings, Nodes.REAL))
+
+
+def mounts_of(daemon: str) -> set[str]:
+    table = Path(f"/proc/{daemon_process(daemon)}/mountinfo").read_text()
+    return {line.split()[4] for line in table.splitlines()}
+
+
 @pytest.fixture
 def second(tmp_path: Path) -> Environment:
     return Environment(Layout(root=tmp_path, cache=default_layout().cache), print)
@@ -47,6 +61,8 @@ def test_down_leaves_no_process_namespace_interface_mount_or_rule(second: Enviro
             second.down()
     assert owned(second.layout.identity) == {}
     assert traces() == before
+    assert [name for name, state, _ in first_status() if state not in {"running", "ready"}] == []
+    assert mounts_of("local-a/sandbox") >= set(PRIVATE_PATHS)
     assert not second.layout.local.exists()
 
 

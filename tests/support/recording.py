@@ -9,6 +9,7 @@ from typing import Any, Never
 
 import pulumi
 from pulumi.runtime import mocks, rpc
+from pulumi.runtime.settings import SETTINGS, set_root_resource
 
 from releases.prepare import PreparedRelease
 from stacks.environment import compose
@@ -146,11 +147,22 @@ def loaded(settings: EnvironmentSettings) -> LoadedEnvironment:
     )
 
 
+def start_engine(*, preview: bool = False) -> Recorder:
+    """Start afresh, above all without the stack resource of an event loop that has ended."""
+    asyncio.set_event_loop(asyncio.new_event_loop())
+    set_root_resource(None)  # type: ignore[arg-type]
+    SETTINGS.rpc_manager.clear()
+    SETTINGS.outputs.clear()
+    recorder = Recorder()
+    pulumi.runtime.set_mocks(
+        recorder.mocks, project="pipeline-service", stack="dev", preview=preview, monitor=recorder
+    )
+    return recorder
+
+
 def record(settings: EnvironmentSettings) -> tuple[Recorder, EnvironmentOutputs]:
     """Compose an environment, and give what was registered."""
-    asyncio.set_event_loop(asyncio.new_event_loop())
-    recorder = Recorder()
-    pulumi.runtime.set_mocks(recorder.mocks, project="pipeline-service", stack="dev", monitor=recorder)
+    recorder = start_engine()
     outputs: list[EnvironmentOutputs] = []
 
     @pulumi.runtime.test  # type: ignore[untyped-decorator]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from stacks.loader import load, read_stack_file
 from stacks.problems import SettingsError
 from stacks.settings import EnvironmentSettings, Section, known_keys
+from tests.support.recording import start_engine
 
 PROJECT = Path(__file__).parents[3]
 KCP = {"kubeconfig": {"path": "kcp.yaml"}}
@@ -91,6 +92,15 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
         },
         "pipeline-service:tenants.t.namespaces.0:",
         "doesn't begin with",
+    ),
+    "the namespace of kcp's quota": (
+        {
+            "kcp": KCP,
+            "computeClusters": {"a": CLUSTER},
+            "tenants": {"t": {"cluster": "a", "namespaces": ["admin"]}},
+        },
+        "pipeline-service:tenants.t.namespaces.0:",
+        "use another name",
     ),
     "a namespace twice": (
         {
@@ -335,7 +345,7 @@ def engine(config: dict[str, Any], *, preview: bool, secrets: tuple[str, ...] = 
         for key, value in config.items()
     }
     pulumi.runtime.set_all_config(values, [f"pipeline-service:{key}" for key in secrets])
-    pulumi.runtime.set_mocks(pulumi.runtime.Mocks, "pipeline-service", "dev", preview)  # type: ignore[arg-type]
+    start_engine(preview=preview)
 
 
 FULL = {"kcp": KCP, "computeClusters": {"a": CLUSTER}, "releases": {"directory": "releases"}}
