@@ -15,10 +15,11 @@ from rich.console import Console
 from rich.table import Table
 
 from local.demo import run_demo
+from local.engine import STACK
 from local.environment import Environment, Nodes, Wanted
 from local.errors import LocalError
 from local.layout import default_layout
-from local.stack import STACK, LocalStack, plugins_wanted, variables
+from local.stack import LocalStack, plugins_wanted, variables
 from local.wanted import wanted_of
 from stacks.loader import read_stack_file
 from stacks.problems import SettingsError

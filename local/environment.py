@@ -15,6 +15,7 @@ from pathlib import Path
 from local import preflight
 from local.addons import install_coredns
 from local.cluster import Cluster, Ports, node_ready, start_control_plane
+from local.engine import write_wrapper
 from local.errors import LocalError
 from local.images import assemble_cached, images
 from local.kcp import Kcp, start_kcp, write_user
@@ -49,10 +50,10 @@ CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-sche
 NODE = ("sandbox", "containerd", "kubelet", "kube-proxy")
 
 
-PROGRAMS_OF_A_PERSON = frozenset(
-    {"etcd", "kcp", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "pulumi"}
+PROGRAMS_ON_PATH = frozenset(
+    {"etcd", "kcp", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl"}
 )
-"""What stands on the PATH of ``make env``."""
+"""What stands on the PATH of ``make env``, beside the engine's wrapper."""
 
 
 def _hard_link(source: Path, target: Path) -> None:
@@ -338,11 +339,18 @@ class Environment:
                 for name in module.programs:
                     _hard_link(source / name, self.layout.engine / name)
                 source = self.layout.engine
-            for name in set(module.programs) & PROGRAMS_OF_A_PERSON:
+            for name in set(module.programs) & PROGRAMS_ON_PATH:
                 link = self.layout.binaries / name
                 if not (link.is_symlink() and link.readlink() == source / name):
                     link.unlink(missing_ok=True)
                     link.symlink_to(source / name)
+        built = PULUMI.name in toolchain.folders
+        write_wrapper(
+            self.layout,
+            self.layout.engine / "pulumi"
+            if built
+            else Path(shutil.which("pulumi", path=self.search_path()) or ""),
+        )
 
     def _images(self, toolchain: Toolchain) -> dict[str, Path]:
         tools = self.layout.local / "image-tools"

@@ -24,6 +24,7 @@ from local.oci import (
     cache_key,
     image_digest,
 )
+from local.toolchain.catalog import API_SYNCAGENT, COREDNS, TEKTON
 
 __all__ = [
     "BUSYBOX_IMAGE",
@@ -50,22 +51,14 @@ __all__ = [
 PACKAGES = ("busybox-static", "ca-certificates", "git", "tini")
 """Debian packages that the images take files from."""
 
-TEKTON_VERSION = "v1.6.0"
-TEKTON_MODULE = "github.com/tektoncd/pipeline"
+# The versions are those of the Go modules that are built: each image is named after what is in it.
+TEKTON_VERSION = TEKTON.version
+TEKTON_MODULE = TEKTON.source
 TEKTON_REPOSITORY = "ghcr.io/tektoncd/pipeline"
-TEKTON_COMMANDS = (
-    "controller",
-    "entrypoint",
-    "events",
-    "nop",
-    "resolvers",
-    "sidecarlogresults",
-    "webhook",
-    "workingdirinit",
-)
-SYNCAGENT_IMAGE = "ghcr.io/kcp-dev/api-syncagent:v0.7.0"
+TEKTON_COMMANDS = tuple(TEKTON.packages)
+SYNCAGENT_IMAGE = f"ghcr.io/kcp-dev/api-syncagent:{API_SYNCAGENT.version}"
 PAUSE_IMAGE = "registry.k8s.io/pause:3.10"
-COREDNS_IMAGE = "registry.k8s.io/coredns/coredns:v1.12.4"
+COREDNS_IMAGE = f"registry.k8s.io/coredns/coredns:{COREDNS.version}"
 BUSYBOX_IMAGE = "docker.io/library/busybox:1.36"
 """The name a workload asks for; what it gets is the distribution's busybox."""
 

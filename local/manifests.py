@@ -17,13 +17,14 @@ import yaml
 from local.errors import LocalError
 from local.files import write_atomic
 from local.images import SHELL_IMAGE, TEKTON_MODULE, TEKTON_VERSION, ko_image
+from local.toolchain.catalog import API_SYNCAGENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-SYNCAGENT_MODULE = "github.com/kcp-dev/api-syncagent"
-SYNCAGENT_VERSION = "v0.7.0"
+SYNCAGENT_MODULE = API_SYNCAGENT.source
+SYNCAGENT_VERSION = API_SYNCAGENT.version
 MODULES = {TEKTON_MODULE: TEKTON_VERSION, SYNCAGENT_MODULE: SYNCAGENT_VERSION}
 """The Go modules that manifests are made from, and the versions that the files are named after."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import secrets
 import shutil
 import subprocess
@@ -13,14 +12,12 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 
+from local.engine import STACK, salt_project
 from local.environment import Environment
 from local.errors import LocalError
 from local.files import write_atomic
 from local.layout import Layout
 from local.plugins.install import install
-
-STACK = "dev"
-_SALT = re.compile(r"^encryptionsalt:.*\n?", re.MULTILINE)
 
 
 class Plugins(StrEnum):
@@ -63,7 +60,7 @@ def variables(layout: Layout, plugins: Plugins) -> dict[str, str]:
         "KUBECONFIG": str(layout.merged_kubeconfig),
         "PULUMI_BACKEND_URL": f"file://{layout.pulumi / 'state'}",
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(layout.pulumi / "passphrase"),
-        # The salt of this passphrase belongs to the state, not to the committed stack file.
+        # Where the committed stack file is read, it has no salt; the state has.
         "PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true",
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_STACK": STACK,
@@ -96,11 +93,6 @@ class LocalStack:
     def _variables(self) -> dict[str, str]:
         return {**os.environ, **variables(self._layout, self._plugins)}
 
-    @property
-    def stack_file(self) -> Path:
-        """The committed configuration of the stack."""
-        return self._layout.root / f"Pulumi.{STACK}.yaml"
-
     def prepare(self) -> None:
         """Make what the engine needs: plugins, backend, passphrase and the stack itself."""
         folder = self._layout.pulumi
@@ -111,15 +103,11 @@ class LocalStack:
             write_atomic(passphrase, secrets.token_urlsafe(32), mode=0o600)
         if self._plugins is Plugins.STAND_IN:
             install(folder / "home", Path(sys.executable), self._layout.root)
-        self._drop_salt()
         if not self._exists():
-            self._pulumi("stack", "init", STACK, "--non-interactive")
-            self._drop_salt()
-
-    def _drop_salt(self) -> None:
-        text = self.stack_file.read_text()
-        if _SALT.search(text):
-            write_atomic(self.stack_file, _SALT.sub("", text))
+            # The engine writes the passphrase's salt into the stack file of the project it runs in.
+            project = salt_project(self._layout)
+            write_atomic(project / "Pulumi.yaml", "name: pipeline-service\nruntime: python\n")
+            self._pulumi("stack", "init", STACK, "--non-interactive", f"--cwd={project}")
 
     def _exists(self) -> bool:
         listed = json.loads(self._pulumi("stack", "ls", "--json"))
@@ -143,12 +131,9 @@ class LocalStack:
         return done.stdout
 
     def _stream(self, *command: str) -> int:
-        try:
-            done = subprocess.run(
-                command, cwd=self._layout.root, env=self._variables, check=False, stdin=subprocess.DEVNULL
-            )
-        finally:
-            self._drop_salt()
+        done = subprocess.run(
+            command, cwd=self._layout.root, env=self._variables, check=False, stdin=subprocess.DEVNULL
+        )
         return done.returncode
 
     def up(self) -> None:

@@ -6,12 +6,12 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import pulumi
 import yaml
 from pulumi.runtime import config as runtime_config
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from releases.catalog import API_SYNCAGENT_CRDS, TEKTON_PIPELINES
 from releases.errors import ReleaseError
@@ -20,10 +20,8 @@ from stacks import kubeconfigs
 from stacks.kubeconfigs import Kubeconfig, KubeconfigError, write_private
 from stacks.problems import PROJECT, Problem, SettingsError, from_validation, key_path, nearest, shown
 from stacks.settings import (
-    ComputeClusterSettings,
     EnvironmentSettings,
     KubeconfigSettings,
-    TenantSettings,
     cross_check,
     known_keys,
 )
@@ -35,8 +33,6 @@ RUN_FOLDER: Final = ".run"
 """Folder of the files that the program makes, in the project's folder; git-ignored."""
 
 KCP_TARGET: Final = "kcp"
-
-_Entry = TypeVar("_Entry", bound=BaseModel)
 
 _STACK_FILE: Final = re.compile(r"Pulumi\.(?P<stack>[A-Za-z0-9._-]+)\.ya?ml")
 
@@ -245,31 +241,31 @@ def _validated(values: Mapping[str, Any], secrets: set[str]) -> EnvironmentSetti
         settings = EnvironmentSettings.model_validate(sections)
     except ValidationError as error:
         problems += from_validation(error, known)
-        problems += cross_check(
-            _valid_entries(sections, "computeClusters", ComputeClusterSettings),
-            {
-                name: tenant
-                for name, tenant in _valid_entries(sections, "tenants", TenantSettings).items()
-                if tenant is not None
-            },
-        )
+        problems += cross_check(_entries(sections, "computeClusters"), _placements(sections))
         raise SettingsError(problems) from None
-    problems += cross_check(settings.compute_clusters, settings.tenants)
+    problems += cross_check(settings.compute_clusters, _placements(sections))
     if problems:
         raise SettingsError(problems)
     return settings
 
 
-def _valid_entries(sections: Mapping[str, Any], key: str, model: type[_Entry]) -> dict[str, _Entry | None]:
-    entries: dict[str, _Entry | None] = {}
+def _entries(sections: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Take a section's entries from settings that may yet be wrong."""
     section = sections.get(key)
-    for name, value in section.items() if isinstance(section, dict) else ():
-        try:
-            entries[str(name)] = model.model_validate(value)
-        except ValidationError:
-            # Reported already, as part of the whole; here it only matters that the entry is there.
-            entries[str(name)] = None
-    return entries
+    return {str(name): entry for name, entry in section.items()} if isinstance(section, dict) else {}
+
+
+def _placements(sections: Mapping[str, Any]) -> dict[str, tuple[str | None, str]]:
+    """Take each tenant's cluster and workspace from settings that may yet be wrong."""
+    placements: dict[str, tuple[str | None, str]] = {}
+    for name, entry in _entries(sections, "tenants").items():
+        fields = entry if isinstance(entry, dict) else {}
+        cluster, workspace = fields.get("cluster"), fields.get("workspace")
+        placements[name] = (
+            cluster if isinstance(cluster, str) else None,
+            workspace if isinstance(workspace, str) and workspace else name,
+        )
+    return placements
 
 
 def _secret_references(values: Mapping[str, Any]) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """The settings of one environment, as its stack file states them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -250,31 +250,30 @@ def workspace_of(name: str, tenant: TenantSettings) -> str:
     return tenant.workspace or name
 
 
-def cross_check(
-    clusters: Mapping[str, ComputeClusterSettings | None], tenants: Mapping[str, TenantSettings]
-) -> list[Problem]:
+def cross_check(clusters: Collection[str], tenants: Mapping[str, tuple[str | None, str]]) -> list[Problem]:
     """Find what no single entry shows.
+
+    It takes no more of an entry than it needs, so that it also looks at entries that are wrong in other ways.
 
     Parameters
     ----------
     clusters
-        The compute clusters by name; None for one whose own settings are wrong.
+        Names of the compute clusters.
     tenants
-        The tenants whose own settings are right, by name.
+        The cluster (None where it is not a text) and the workspace of each tenant, by name.
     """
     problems: list[Problem] = []
     owners: dict[str, str] = {}
-    for name, tenant in sorted(tenants.items()):
-        if tenant.cluster not in clusters:
+    for name, (cluster, workspace) in sorted(tenants.items()):
+        if cluster is not None and cluster not in clusters:
             problems.append(
                 Problem(
                     key=key_path(["tenants", name, "cluster"]),
-                    value=shown(tenant.cluster),
+                    value=shown(cluster),
                     why="there is no such compute cluster",
-                    mend=nearest(tenant.cluster, clusters, what="compute clusters"),
+                    mend=nearest(cluster, clusters, what="compute clusters"),
                 )
             )
-        workspace = workspace_of(name, tenant)
         if (owner := owners.setdefault(workspace, name)) != name:
             problems.append(
                 Problem(

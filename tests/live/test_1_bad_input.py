@@ -26,7 +26,11 @@ BAD = {
         "computeClusters.local-a.kubeconfig.path",
         ".local/nowhere",
     ),
-    "wrong types": (COMMITTED.replace('cpu: "2"', "cpu: [2]"), "tenants.demo.quota.cpu", "write it in quotes"),
+    "wrong types": (
+        COMMITTED.replace('cpu: "2"', "cpu: [2]"),
+        "tenants.demo.quota.cpu",
+        "write it in quotes",
+    ),
     "an empty file": ("", "kcp", "missing"),
 }
 

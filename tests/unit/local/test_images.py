@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 
 from local import images as catalogue
-from local.images import PAUSE_IMAGE, ImageError, ImageSpec, images, ko_image
+from local.images import PAUSE_IMAGE, SYNCAGENT_IMAGE, TEKTON_VERSION, ImageError, ImageSpec, images, ko_image
+from local.manifests import SYNCAGENT_VERSION
+from releases.catalog import API_SYNCAGENT_CRDS, TEKTON_PIPELINES, find
+from stacks import mapping
 
 LDD = """\
 \tlinux-vdso.so.1 (0x00007f3095c91000)
@@ -135,3 +138,9 @@ def test_a_missing_library_is_named(host: Path, monkeypatch: pytest.MonkeyPatch)
     )
     with pytest.raises(ImageError, match=r"libraries libcurl\.so\.4 are missing"):
         catalog(host)
+
+
+def test_what_the_program_deploys_is_what_the_environment_builds() -> None:
+    assert mapping.SYNCER_IMAGE == SYNCAGENT_IMAGE
+    versions = {TEKTON_PIPELINES: TEKTON_VERSION, API_SYNCAGENT_CRDS: SYNCAGENT_VERSION}
+    assert {name: find(name).version for name in versions} == versions

@@ -224,7 +224,7 @@ def test_all_errors_are_told_at_once(tmp_path: Path) -> None:
             "tenants": {
                 "t": {"cluster": "z"},
                 "u": {"cluster": "a", "workspace": "t"},
-                "v": {"cluster": "a", "quota": {"pods": "many"}},
+                "v": {"cluster": "y", "quota": {"pods": "many"}},
             },
         },
     )
@@ -234,6 +234,7 @@ def test_all_errors_are_told_at_once(tmp_path: Path) -> None:
         "pipeline-service:kcp.parnt",
         "pipeline-service:tenants.t.cluster",
         "pipeline-service:tenants.u.workspace",
+        "pipeline-service:tenants.v.cluster",
         "pipeline-service:tenants.v.quota.pods",
     ]
 
