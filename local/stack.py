@@ -171,4 +171,7 @@ class LocalStack:
 
     def forget(self) -> None:
         """Remove the files that the program made for this stack."""
-        shutil.rmtree(self._layout.root / ".run" / STACK, ignore_errors=True)
+        folder = self._layout.root / ".run"
+        shutil.rmtree(folder / STACK, ignore_errors=True)
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()

@@ -69,7 +69,7 @@ class Shop:
     ) -> None:
         self.path = f"/api/v1/namespaces/{self.namespace}/{kind.lower()}s/slow"
         values = {"namespace": self.namespace, "kind": kind, "ready": ready, "data": data or {"a": "1"}}
-        self.project.set(values)
+        self.project.set_values(values)
 
     def start_up(self) -> subprocess.Popen[str]:
         engine = self.project.start("up", "--yes", "--skip-preview")
