@@ -65,10 +65,13 @@ def variables(layout: Layout, plugins: Plugins) -> dict[str, str]:
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_STACK": STACK,
     }
+    stand_ins = str(layout.pulumi / "home")
     if plugins is Plugins.STAND_IN:
+        values |= {"PULUMI_HOME": stand_ins, "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"}
+    elif os.environ.get("PULUMI_HOME") == stand_ins:  # from an earlier `make env` of this shell
         values |= {
-            "PULUMI_HOME": str(layout.pulumi / "home"),
-            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+            "PULUMI_HOME": str(Path.home() / ".pulumi"),
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "false",
         }
     return values
 

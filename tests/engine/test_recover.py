@@ -40,7 +40,7 @@ pulumi.export("slow", slow.metadata.name)
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    require_binaries("pulumi", "pulumi-language-python", "kubectl")
+    require_binaries("pulumi", "kubectl")
     with control_plane(tmp_path_factory.mktemp("plane")) as running:
         yield running
 

@@ -35,10 +35,12 @@ STOP_SECONDS = 20.0
 
 
 def require_binaries(*names: str) -> None:
-    """Skip the calling test, visibly, where a program is not on PATH."""
+    """Fail the calling test where a program is not on PATH: skipped, it would keep nothing."""
     missing = [name for name in names if shutil.which(name) is None]
     if missing:
-        pytest.skip(f"not on PATH: {', '.join(missing)}")
+        pytest.fail(
+            f"not on PATH: {', '.join(missing)}; run these tests by `make test-engine`", pytrace=False
+        )
 
 
 def free_port() -> int:

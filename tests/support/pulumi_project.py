@@ -46,7 +46,7 @@ class PulumiProject:
     directory: Path
 
     def __post_init__(self) -> None:
-        require_binaries("pulumi", "pulumi-language-python", "pulumi-language-python-exec")
+        require_binaries("pulumi")
         state = self.directory / "state"
         state.mkdir(parents=True)
         # Another PULUMI_HOME, with the official plugins, shows where the stand-ins differ from them.
