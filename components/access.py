@@ -19,8 +19,10 @@ VIEWER: Final = "pipeline-service:viewer"
 WORKSPACE_ACCESS: Final = "system:kcp:workspace:access"
 """ClusterRole that kcp has in every workspace: whoever is bound to it may enter."""
 
-PIPELINE_RESOURCES: Final = ("pipelineruns", "pipelines", "tasks")
-"""Resources of tekton.dev that tenants work with."""
+PIPELINE_KINDS: Final = {"Pipeline": "pipelines", "PipelineRun": "pipelineruns", "Task": "tasks"}
+"""Kinds of tekton.dev/v1 that tenants work with in kcp, and their resources."""
+
+PIPELINE_RESOURCES: Final = tuple(sorted(PIPELINE_KINDS.values()))
 
 READ: Final = ("get", "list", "watch")
 WRITE: Final = ("create", "update", "patch", "delete", "deletecollection")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-from components.access import Subject, cluster_role, cluster_role_binding, rule
+from components.access import cluster_role, rule
 from components.kubernetes_object import KubernetesObject
 from components.names import labels
 
@@ -23,23 +23,12 @@ def api_export(cluster: str) -> Manifest:
     cluster
         Name of the compute cluster, and so of the export.
     """
+    # No spec: the agent owns its schemas and claims, kcp its identity, and what is not stated is not owned.
     return {
         "apiVersion": "apis.kcp.io/v1alpha2",
         "kind": "APIExport",
         "metadata": {"name": cluster, "labels": labels("api-export", cluster=cluster)},
-        "spec": {},
     }
-
-
-def bind_role_name(cluster: str) -> str:
-    """Name the ClusterRole that lets a subject bind a cluster's export.
-
-    Parameters
-    ----------
-    cluster
-        Name of the compute cluster.
-    """
-    return f"pipeline-service:bind:{cluster}"
 
 
 def bind_role(cluster: str) -> Manifest:
@@ -51,21 +40,7 @@ def bind_role(cluster: str) -> Manifest:
         Name of the compute cluster.
     """
     rules = [rule("apis.kcp.io", ("apiexports",), ("bind",), (cluster,))]
-    return cluster_role(bind_role_name(cluster), rules, labels("api-export", cluster=cluster))
-
-
-def bind_role_binding(cluster: str, subjects: tuple[Subject, ...]) -> Manifest:
-    """Let subjects bind a cluster's export.
-
-    Parameters
-    ----------
-    cluster
-        Name of the compute cluster.
-    subjects
-        Who may bind.
-    """
-    name = bind_role_name(cluster)
-    return cluster_role_binding(name, name, subjects, labels("api-export", cluster=cluster))
+    return cluster_role(f"pipeline-service:bind:{cluster}", rules, labels("api-export", cluster=cluster))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,15 +53,12 @@ class ClusterApiExportArgs:
         The workspace `compute`.
     cluster
         Name of the compute cluster.
-    binders
-        Who may bind it beside this program: owners of workspaces that it doesn't manage.
     protect
         Whether the engine refuses to delete the export.
     """
 
     compute: pulumi.ProviderResource = field(repr=False)
     cluster: str
-    binders: tuple[Subject, ...] = ()
     protect: bool
 
 
@@ -112,17 +84,7 @@ class ClusterApiExport(pulumi.ComponentResource):
             api_export(args.cluster),
             provider=args.compute,
             parent=self,
-            # The agent owns its schemas and claims, kcp its identity.
-            ignore_changes=["spec"],
             protect=args.protect,
         )
-        role = KubernetesObject(f"{name}-bind", bind_role(args.cluster), provider=args.compute, parent=self)
-        if args.binders:
-            KubernetesObject(
-                f"{name}-binders",
-                bind_role_binding(args.cluster, args.binders),
-                provider=args.compute,
-                parent=self,
-                depends_on=[role],
-            )
+        KubernetesObject(f"{name}-bind", bind_role(args.cluster), provider=args.compute, parent=self)
         self.register_outputs({"export": args.cluster})

@@ -88,3 +88,50 @@ class KubernetesObject(pulumi.CustomResource):
         """The data of a Secret (base64) or ConfigMap."""
         output: pulumi.Output[Mapping[str, str]] = pulumi.get(self, "data")
         return output
+
+    @property
+    def uid(self) -> pulumi.Output[str]:
+        """The object's uid: another one means that it was made anew, and that what lay in it is gone."""
+        metadata: pulumi.Output[Mapping[str, Any]] = pulumi.get(self, "metadata")
+        return metadata.apply(lambda found: str(found["uid"]))
+
+
+def register_objects(  # noqa: PLR0913 -- Pulumi's options that are used, one by one
+    name: str,
+    manifests: Mapping[str, Mapping[str, Any]],
+    *,
+    provider: pulumi.ProviderResource,
+    parent: pulumi.Resource,
+    depends_on: Sequence[pulumi.Resource] = (),
+    protect_first: bool = False,
+) -> list[KubernetesObject]:
+    """Register objects of which the first, most often their namespace, carries all others.
+
+    Parameters
+    ----------
+    name
+        Beginning of their names in the stack's state.
+    manifests
+        The objects by the rest of their names.
+    provider
+        The API server they belong to.
+    parent
+        The component they are a part of.
+    depends_on
+        What must be there before them, and stay until they are gone.
+    protect_first
+        Whether the engine refuses to delete the first.
+    """
+    registered: list[KubernetesObject] = []
+    for part, manifest in manifests.items():
+        registered.append(
+            KubernetesObject(
+                f"{name}-{part}",
+                manifest,
+                provider=provider,
+                parent=parent,
+                depends_on=[*depends_on, *registered[:1]],
+                protect=protect_first and not registered,
+            )
+        )
+    return registered

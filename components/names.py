@@ -26,6 +26,22 @@ TENANT_NAMESPACE_TEMPLATE: Final = (
 """What `tenant_namespace` computes, as api-syncagent's Go template with sprig's functions."""
 
 
+def digest(text: str) -> str:
+    """Digest a text, so that its change is seen and itself is not.
+
+    Parameters
+    ----------
+    text
+        The text.
+
+    Returns
+    -------
+    str
+        Its sha256, in hexadecimal.
+    """
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def tenant_namespace(workspace: str, namespace: str) -> str:
     """Name the namespace that a kcp namespace has on the tenant's cluster.
 
@@ -39,10 +55,8 @@ def tenant_namespace(workspace: str, namespace: str) -> str:
     namespace
         Name of the namespace in it.
     """
-    digest = hashlib.sha256(f"{workspace}/{namespace}".encode()).hexdigest()
-    return (
-        f"{workspace.rsplit(':', 1)[-1][:_PART_LENGTH]}-{namespace[:_PART_LENGTH]}-{digest[:_DIGEST_LENGTH]}"
-    )
+    unique = digest(f"{workspace}/{namespace}")[:_DIGEST_LENGTH]
+    return f"{workspace.rsplit(':', 1)[-1][:_PART_LENGTH]}-{namespace[:_PART_LENGTH]}-{unique}"
 
 
 def labels(component: str, **more: str) -> dict[str, str]:

@@ -6,16 +6,13 @@ Why this syncer, and what its rights rest on: docs/adr/0003-syncer.md.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import pulumi
 
 from components import syncer_manifests as manifests
-from components.kubernetes_object import KubernetesObject
+from components.kubernetes_object import KubernetesObject, register_objects
+from components.names import digest
 from components.release import Release, ReleaseArgs
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +70,9 @@ class Syncer(pulumi.ComponentResource):
         kubeconfig = token.apply(
             lambda encoded: manifests.kubeconfig(args.compute_url, args.certificate_authority, encoded)
         )
-        ground = self._register(name, manifests.cluster_objects(), args)
+        ground = register_objects(
+            name, manifests.cluster_objects(), provider=args.cluster, parent=self, depends_on=args.after
+        )
         secret = KubernetesObject(
             f"{name}-kcp-kubeconfig",
             manifests.kubeconfig_secret(kubeconfig.apply(manifests.base64_text)),
@@ -81,11 +80,17 @@ class Syncer(pulumi.ComponentResource):
             parent=self,
             depends_on=ground,
         )
-        published = self._register(name, manifests.published_resources(args.cluster_name), args, crds)
+        published = register_objects(
+            name,
+            manifests.published_resources(args.cluster_name),
+            provider=args.cluster,
+            parent=self,
+            depends_on=[*args.after, crds],
+        )
         KubernetesObject(
             f"{name}-agent",
             manifests.deployment(
-                args.cluster_name, args.image, pulumi.Output.unsecret(kubeconfig.apply(manifests.digest))
+                args.cluster_name, args.image, pulumi.Output.unsecret(kubeconfig.apply(digest))
             ),
             provider=args.cluster,
             parent=self,
@@ -117,19 +122,3 @@ class Syncer(pulumi.ComponentResource):
         )
         token: pulumi.Output[str] = pulumi.Output.secret(secret.data.apply(lambda data: data["token"]))
         return token
-
-    def _register(
-        self, name: str, parts: Mapping[str, Mapping[str, object]], args: SyncerArgs, *after: pulumi.Resource
-    ) -> list[KubernetesObject]:
-        registered: list[KubernetesObject] = []
-        for part, manifest in parts.items():
-            registered.append(
-                KubernetesObject(
-                    f"{name}-{part}",
-                    manifest,
-                    provider=args.cluster,
-                    parent=self,
-                    depends_on=[*args.after, *after, *registered[:1]],
-                )
-            )
-        return registered

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 from typing import TYPE_CHECKING, Any, Final
 
 from components.access import (
+    PIPELINE_KINDS,
     PIPELINE_RESOURCES,
     READ,
     WORKSPACE_ACCESS,
@@ -39,9 +39,6 @@ KCP_NAMESPACE: Final = "default"
 
 FINALIZER: Final = "syncagent.kcp.io/cleanup"
 """Finalizer with which an agent holds the objects it has copied."""
-
-PUBLISHED: Final = {"Pipeline": "pipelines", "PipelineRun": "pipelineruns", "Task": "tasks"}
-"""Kinds of tekton.dev/v1 that tenants work with in kcp, and their resources."""
 
 _KUBECONFIG_KEY: Final = "kubeconfig"
 _SECRET: Final = "kcp-kubeconfig"  # noqa: S105 -- the name of a Secret
@@ -167,17 +164,6 @@ def base64_text(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
-def digest(text: str) -> str:
-    """Digest a text, so that its change is seen and itself is not.
-
-    Parameters
-    ----------
-    text
-        The text.
-    """
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def kubeconfig_secret(encoded: pulumi.Input[str]) -> Manifest:
     """Make the Secret with the kubeconfig for kcp.
 
@@ -269,7 +255,7 @@ def published_resources(cluster: str) -> dict[str, Manifest]:
                 },
             },
         }
-        for kind, plural in PUBLISHED.items()
+        for kind, plural in PIPELINE_KINDS.items()
     }
 
 

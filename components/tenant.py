@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import pulumi
 
 from components import tenant_manifests as manifests
+from components.access import PIPELINE_RESOURCES
 from components.kcp_workspace import TENANT_TYPE, WorkspaceTypeReference, workspace
-from components.kubernetes_object import KubernetesObject
-from components.names import tenant_namespace
-from components.syncer_manifests import FINALIZER, PUBLISHED
+from components.kubernetes_object import KubernetesObject, register_objects
+from components.names import digest, tenant_namespace
+from components.syncer_manifests import FINALIZER
 from components.unit import UnitArgs, register_unit, to_yaml
 
 if TYPE_CHECKING:
@@ -117,14 +118,15 @@ class Tenant(pulumi.ComponentResource):
             name,
             UnitArgs(
                 unit="tenant",
-                version=args.cluster_name,
-                sha256=manifests.digest(content),
+                sha256=digest(content),
                 kubeconfig=args.kcp_kubeconfig,
                 workspace=args.path,
                 manifest=content,
                 incarnation=args.incarnation,
+                lies_in=home.uid,
+                protect=args.protect,
                 wait_for=manifests.WAIT_FOR,
-                drain=[f"{plural}.tekton.dev" for plural in sorted(PUBLISHED.values())],
+                drain=[f"{plural}.tekton.dev" for plural in PIPELINE_RESOURCES],
                 release_finalizers=[FINALIZER],
             ),
             parent=self,
@@ -143,18 +145,14 @@ class Tenant(pulumi.ComponentResource):
                 namespace_name=tenant_namespace(args.path, kcp_namespace),
                 quota=args.quota,
             )
-            ground: list[KubernetesObject] = []
-            for part, manifest in parts.items():
-                ground.append(
-                    KubernetesObject(
-                        # No name of a tenant or namespace has a dot: so no two pairs of them make one name.
-                        f"{name}.{kcp_namespace}-{part}",
-                        manifest,
-                        provider=args.cluster,
-                        parent=self,
-                        depends_on=[*args.after, *ground[:1]],
-                        protect=args.protect and part == "namespace",
-                    )
-                )
-            registered += ground
+            registered += register_objects(
+                # No part has a dot, so no two of them make one name. The cluster is a part, or the engine
+                # would take a namespace on another cluster for the same one.
+                f"{name}.{args.cluster_name}.{kcp_namespace}",
+                parts,
+                provider=args.cluster,
+                parent=self,
+                depends_on=args.after,
+                protect_first=args.protect,
+            )
         return registered

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from components.access import (
     ADMIN,
     DEVELOPER,
+    PIPELINE_RESOURCES,
     VIEWER,
     WORKSPACE_ACCESS,
     Subject,
@@ -18,7 +18,7 @@ from components.access import (
 )
 from components.compute_cluster import namespace
 from components.names import OPERATOR_NAMESPACE, labels
-from components.syncer_manifests import PUBLISHED, writer_binding
+from components.syncer_manifests import writer_binding
 from releases.transform import RUN_SERVICE_ACCOUNT
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ WAIT_FOR: Final[Sequence[Mapping[str, str]]] = (
             "resource": f"apibindings.apis.kcp.io/{BINDING}",
             "for": f'jsonpath={{.status.boundResources[?(@.resource=="{plural}")].resource}}={plural}',
         }
-        for plural in sorted(PUBLISHED.values())
+        for plural in PIPELINE_RESOURCES
     ),
 )
 
@@ -98,17 +98,6 @@ class TenantQuota:
     cpu: str
     memory: str
     pods: int
-
-
-def digest(text: str) -> str:
-    """Digest a manifest.
-
-    Parameters
-    ----------
-    text
-        The manifest.
-    """
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def api_binding(export: tuple[str, str], marked: Mapping[str, str]) -> Manifest:

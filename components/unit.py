@@ -30,12 +30,12 @@ class UnitArgs:
     ----------
     unit
         Its name, and its inventory's on the API server.
-    version
-        Version of what it applies.
     sha256
         Digest of its manifest, in hexadecimal: a changed manifest is an update.
     kubeconfig
         File with the credential, relative to the project's folder; the credential itself is never an input.
+    version
+        Version of what it applies, or None where that has none.
     workspace
         Path of the kcp workspace it lies in, or None for a cluster.
     manifest_file
@@ -55,12 +55,16 @@ class UnitArgs:
         Finalizers that are taken off such objects where nobody else does so in time.
     state
         State of the cluster: an `unreachable` one's unit is left as it is, a `gone` one's is forgotten.
+    lies_in
+        Uid of what it lies in: where that was made anew, the unit is applied anew.
+    protect
+        Whether the engine refuses to delete it.
     """
 
     unit: str
-    version: str
     sha256: str
     kubeconfig: str
+    version: str | None = None
     workspace: str | None = None
     manifest_file: str | None = None
     manifest: str | None = None
@@ -70,6 +74,8 @@ class UnitArgs:
     drain: Sequence[str] = ()
     release_finalizers: Sequence[str] = ()
     state: str = "active"
+    lies_in: pulumi.Input[str] | None = None
+    protect: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +94,7 @@ class Unit:
     ready: local.Command
 
 
-def environment(args: UnitArgs) -> dict[str, str]:
+def environment(args: UnitArgs) -> dict[str, pulumi.Input[str]]:
     """Make the environment of a unit's commands: their whole input but the manifest.
 
     Parameters
@@ -96,18 +102,19 @@ def environment(args: UnitArgs) -> dict[str, str]:
     args
         The unit.
     """
-    optional = {
+    optional: dict[str, pulumi.Input[str] | None] = {
+        "UNIT_VERSION": args.version,
         "UNIT_WORKSPACE": args.workspace,
         "UNIT_MANIFEST": args.manifest_file,
         "UNIT_DRAIN": json.dumps(list(args.drain)) if args.drain else None,
         "UNIT_RELEASE_FINALIZERS": json.dumps(list(args.release_finalizers))
         if args.release_finalizers
         else None,
+        "UNIT_LIES_IN": args.lies_in,
         "UNIT_ABANDONED": "true" if args.state == "gone" else None,
     }
     return {
         "UNIT_NAME": args.unit,
-        "UNIT_VERSION": args.version,
         "UNIT_SHA256": args.sha256,
         "UNIT_KUBECONFIG": args.kubeconfig,
         "UNIT_NAMESPACE": OPERATOR_NAMESPACE,
@@ -117,7 +124,7 @@ def environment(args: UnitArgs) -> dict[str, str]:
     }
 
 
-def wait_environment(args: UnitArgs) -> dict[str, str]:
+def wait_environment(args: UnitArgs) -> dict[str, pulumi.Input[str]]:
     """Make the environment of the command that waits.
 
     Parameters
@@ -176,7 +183,9 @@ def register_unit(
         stdin=args.manifest,
         # With the output of the run before in the environment, a first and a second run would differ.
         add_previous_output_in_env=False,
-        opts=pulumi.ResourceOptions(parent=parent, depends_on=list(depends_on), ignore_changes=ignored),
+        opts=pulumi.ResourceOptions(
+            parent=parent, depends_on=list(depends_on), ignore_changes=ignored, protect=args.protect or None
+        ),
     )
     ready = local.Command(
         f"{name}-ready",

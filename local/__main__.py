@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -16,13 +17,14 @@ from rich.table import Table
 
 from local.demo import run_demo
 from local.engine import STACK
-from local.environment import Environment, Nodes, Wanted
+from local.environment import Environment
 from local.errors import LocalError
 from local.layout import default_layout
-from local.stack import LocalStack, plugins_wanted, variables
-from local.wanted import wanted_of
+from local.stack import UNSET, LocalStack, Plugins, plugins_wanted, variables
+from local.wanted import Nodes, Wanted, choice, elsewhere, wanted_of
 from stacks.loader import read_stack_file
 from stacks.problems import SettingsError
+from stacks.settings import EnvironmentSettings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 _errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -38,17 +40,22 @@ def _reporter() -> Callable[[str], None]:
     return report
 
 
-def _nodes() -> Nodes:
-    value = os.environ.get("NODES", Nodes.REAL)
-    try:
-        return Nodes(value)
-    except ValueError as error:
-        raise LocalError(f"NODES={value} is unknown: use {' or '.join(Nodes)}, or leave it out") from error
+def _settings(environment: Environment) -> EnvironmentSettings:
+    return read_stack_file(environment.layout.root / f"Pulumi.{STACK}.yaml")
 
 
 def _wanted(environment: Environment) -> Wanted:
-    settings = read_stack_file(environment.layout.root / f"Pulumi.{STACK}.yaml")
-    return wanted_of(settings, _nodes())
+    settings = _settings(environment)
+    outside = elsewhere(settings)
+    if outside and plugins_wanted() is Plugins.STAND_IN:
+        raise LocalError(
+            "\n".join(
+                f"{key}: not of the embedded environment, and the stand-in plugins are for that alone: "
+                "use a kubeconfig below .local/, or PLUGINS=official"
+                for key in outside
+            )
+        )
+    return wanted_of(settings, choice("NODES", Nodes.REAL))
 
 
 @app.command()
@@ -57,11 +64,13 @@ def up() -> None:
     environment = Environment(default_layout(), _reporter())
     with environment.exclusive():
         wanted = _wanted(environment)
-        environment.up(wanted)
-        os.environ.update(variables(environment.layout, plugins_wanted()))
-        LocalStack(environment, plugins_wanted()).up()
-        for name in environment.clusters() - set(wanted.clusters):
+        # A cluster whose entry went must run once more, for the stack to take from it what it put there.
+        leaving = environment.clusters() - set(wanted.clusters)
+        environment.up(replace(wanted, clusters=(*wanted.clusters, *sorted(leaving))))
+        LocalStack(environment.layout, plugins_wanted()).up()
+        for name in leaving:
             environment.remove_cluster(name)
+        environment.write_contexts(wanted)
     if wanted.nodes is Nodes.SIMULATED:
         _errors.print("NODES=simulated: rollouts complete, but no pod executes, so no pipeline runs here")
 
@@ -76,17 +85,22 @@ def down() -> None:
         report("nothing is here")
         return
     with environment.exclusive():
-        os.environ.update(variables(layout, plugins_wanted()))
-        stack = LocalStack(environment, plugins_wanted())
+        stack = LocalStack(layout, plugins_wanted())
         if environment.serves():
             try:
                 stack.destroy()
             except LocalError as error:
+                if elsewhere(_settings(environment)):
+                    raise LocalError(
+                        f"{error}; nothing was removed: its state is needed for what is outside .local/"
+                    ) from error
                 _errors.print(f"{error}; going on, since its clusters and kcp are removed now")
         else:
             report("no `pulumi destroy`: kcp or a cluster does not run, and all of it is removed now")
-        environment.down()
         stack.forget()
+        environment.down()
+    if layout.local.exists():
+        raise LocalError(f"{layout.local} could not be removed whole: look at what is left there")
     report("all is removed; the build cache stays in " + str(layout.cache))
 
 
@@ -100,6 +114,8 @@ def tools() -> None:
 def status() -> None:
     """Show what runs; exit 1 where something that should run does not."""
     environment = Environment(default_layout(), _reporter())
+    if not environment.layout.network.exists():
+        raise LocalError("nothing was started here: run `make up`")
     table = Table("what", "state", "where")
     healthy = True
     for name, state, where in environment.status(_wanted(environment)):
@@ -116,6 +132,7 @@ def env() -> None:
     layout = default_layout()
     for name, value in variables(layout, plugins_wanted()).items():
         sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
+    sys.stdout.write(f"unset {' '.join(UNSET)}\n")
 
 
 @app.command()

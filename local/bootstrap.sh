@@ -22,7 +22,7 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
     exit 1
   fi
 fi
-if [ ! -x .venv/bin/python ] || ! .venv/bin/python -c '' 2>/dev/null; then
+if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
   "$python" -m venv --clear .venv
 fi
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from local.commands import run
 from local.errors import LocalError
-from local.files import write_atomic
 from local.network import Host
 from local.pki import Authority, Identity, KeyPair, kubeconfig
 from local.processes import Daemon, assert_running, start, wait_until
 from local.toolchain.build import Toolchain
 from local.toolchain.catalog import ETCD, KUBERNETES
+from releases.files import write_atomic
 
 DOMAIN = "cluster.local"
 _START_SECONDS = 120.0
@@ -97,8 +97,8 @@ class Cluster:
         """Return its certificate authority."""
         return Authority(self.folder / "pki")
 
-    def component_kubeconfig(self, name: str, identity: Identity) -> Path:
-        """Write the kubeconfig of a component and return its path."""
+    def component_kubeconfig(self, name: str, identity: Identity, *, path: Path | None = None) -> Path:
+        """Write the kubeconfig of a component and return its path, ``<name>.kubeconfig`` unless given."""
         authority = self.authority()
         content = kubeconfig(
             server=self.server,
@@ -106,7 +106,7 @@ class Cluster:
             pair=authority.issue(name, identity),
             user=identity.common_name,
         )
-        path = self.folder / f"{name}.kubeconfig"
+        path = path or self.folder / f"{name}.kubeconfig"
         write_atomic(path, content, mode=0o600)
         return path
 
@@ -122,27 +122,19 @@ class Cluster:
 
     def kubectl(self, *arguments: str, stdin: str | None = None, seconds: float = 60) -> str:
         """Run kubectl as its administrator and return the output; `LocalError` has kubectl's words."""
-        done = subprocess.run(
+        return run(
             [self.program("kubectl"), f"--kubeconfig={self.kubeconfig}", *arguments],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=False,
-            env={"PATH": os.environ.get("PATH", os.defpath), "HOME": str(self.folder)},
+            what=f"{self.name}: kubectl {arguments[0]}",
+            stdin=stdin,
+            environment={"PATH": os.environ.get("PATH", os.defpath), "HOME": str(self.folder)},
+            seconds=seconds,
         )
-        if done.returncode != 0:
-            lines = done.stderr.strip().splitlines()
-            raise LocalError(
-                f"{self.name}: kubectl {arguments[0]} failed: {lines[-1] if lines else done.returncode}"
-            )
-        return done.stdout
 
     def ready(self) -> bool:
         """Return whether the API server answers that it is ready."""
         try:
             return self.kubectl("get", "--raw=/readyz", seconds=10).strip() == "ok"
-        except (LocalError, subprocess.TimeoutExpired):
+        except LocalError:
             return False
 
 
@@ -271,16 +263,9 @@ def start_control_plane(cluster: Cluster) -> bool:
     """
     cluster.folder.mkdir(parents=True, exist_ok=True)
     cluster.folder.chmod(0o700)
-    authority = cluster.authority()
-    tokens = authority.signing_key("service-accounts")
+    tokens = cluster.authority().signing_key("service-accounts")
     administrator = Identity(common_name="kubernetes-admin", groups=("system:masters",))
-    content = kubeconfig(
-        server=cluster.server,
-        authority=authority.pair.certificate.read_bytes(),
-        pair=authority.issue("admin", administrator),
-        user=administrator.common_name,
-    )
-    write_atomic(cluster.kubeconfig, content, mode=0o600)
+    cluster.component_kubeconfig("admin", administrator, path=cluster.kubeconfig)
     daemons = [
         _etcd(cluster),
         _api_server(cluster, tokens),

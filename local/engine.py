@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from local.files import write_atomic
 from local.layout import Layout
+from releases.files import write_atomic
 
 STACK = "dev"
 
@@ -20,6 +20,7 @@ root={root}
 salt={salt}
 copy={copy}
 stack=${{PULUMI_STACK:-}}
+command=
 previous=
 for argument in "$@"; do
   case $previous in -s | --stack) stack=$argument ;; esac
@@ -27,11 +28,15 @@ for argument in "$@"; do
     --stack=*) stack=${{argument#--stack=}} ;;
     --config-file | --config-file=* | -C | --cwd | --cwd=*) stack= ;;
   esac
+  case $argument in
+    up | update | preview | pre | refresh | destroy | down | import | watch) command=$argument ;;
+    config | stack | state | new | policy) break ;;
+  esac
   previous=$argument
 done
-case ${{1:-}} in
-  up | update | preview | refresh | destroy | import | watch)
-    if [ "$stack" = {stack} ] && [ "$PWD" = "$root" ] && [ -f "$salt" ]; then
+case $command in
+  ?*)
+    if [ "$(pwd -P)" = "$root" ] && [ "$stack" = {stack} ] && [ -f "$salt" ]; then
       {{ grep -v '^encryptionsalt:' "Pulumi.{stack}.yaml"; grep '^encryptionsalt:' "$salt"; }} >"$copy.$$"
       mv "$copy.$$" "$copy"
       export PULUMI_OPTION_CONFIG_FILE="$copy"

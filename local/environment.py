@@ -8,29 +8,28 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from local import preflight
 from local.addons import install_coredns
+from local.busybox import static_busybox
 from local.cluster import Cluster, Ports, node_ready, start_control_plane
 from local.engine import write_wrapper
 from local.errors import LocalError
-from local.images import assemble_cached, images
+from local.images import images
 from local.kcp import Kcp, start_kcp, write_user
 from local.kubeconfigs import write_merged
 from local.layout import Layout
 from local.manifests import write_release_manifests
 from local.network import Network
 from local.node import import_images, remove_traces, start_containerd, start_node
-from local.processes import owned, stop_named
+from local.oci import assemble_cached
+from local.processes import running, stop_named
 from local.simulated import start_simulated_node
-from local.toolchain.build import Toolchain, ensure, fits_on_path, module_source
+from local.toolchain.build import Toolchain, ensure, fits_on_path, module_source, wanted_folders
 from local.toolchain.catalog import (
     API_SYNCAGENT,
     CORE,
-    COREDNS,
     PULUMI,
     PULUMI_LANGUAGE_PYTHON,
     SIMULATED,
@@ -38,6 +37,7 @@ from local.toolchain.catalog import (
     WITH_NODES,
     Module,
 )
+from local.wanted import Nodes, Wanted
 
 Report = Callable[[str], None]
 KCP = "kcp"
@@ -70,32 +70,6 @@ def _state(name: str, running: set[str]) -> str:
     return "running" if name in running else "stopped"
 
 
-class Nodes(StrEnum):
-    """Whether the clusters' nodes run pods."""
-
-    REAL = "real"
-    SIMULATED = "simulated"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What shall run.
-
-    Parameters
-    ----------
-    clusters
-        Names of the compute clusters.
-    users
-        Groups of each user who gets a credential for kcp, by the user's name.
-    nodes
-        Real nodes, or simulated ones.
-    """
-
-    clusters: tuple[str, ...]
-    users: Mapping[str, tuple[str, ...]]
-    nodes: Nodes
-
-
 class Environment:
     """The embedded environment of one checkout.
 
@@ -110,13 +84,13 @@ class Environment:
     def __init__(self, layout: Layout, report: Report) -> None:
         self.layout = layout
         self._report = report
-        self._network = Network(layout.identity, layout.local / "network.json")
+        self._network = Network(layout.identity, layout.network)
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
         """Keep a second ``up`` or ``down`` of this checkout out while one is at work."""
         self.layout.local.mkdir(mode=0o700, exist_ok=True)
-        with (self.layout.local / "lock").open("w") as lock:
+        with self.layout.lock.open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -150,29 +124,19 @@ class Environment:
 
     def places(self, wanted: Wanted, toolchain: Toolchain) -> tuple[Kcp, list[Cluster]]:
         """Return kcp and the clusters as they shall run; gives out addresses, starts nothing."""
-        names = [KCP, *wanted.clusters]
-        hosts = self._network.hosts(names)
+        hosts = self._network.hosts([KCP, *wanted.clusters])
         owner = self.layout.identity
-        if wanted.nodes is Nodes.REAL:
-            kcp_host = hosts[KCP]
-            kcp = Kcp(
-                owner=owner,
-                folder=self.layout.kcp,
-                address=kcp_host.address,
-                host=kcp_host,
-                toolchain=toolchain,
-            )
-        else:
-            first = _SIMULATED_FIRST_PORT
-            kcp = Kcp(
-                owner=owner,
-                folder=self.layout.kcp,
-                address=_LOOPBACK,
-                host=None,
-                toolchain=toolchain,
-                port=first,
-                etcd_ports=(first + 1, first + 2),
-            )
+        real = wanted.nodes is Nodes.REAL
+        first = _SIMULATED_FIRST_PORT
+        kcp = Kcp(
+            owner=owner,
+            folder=self.layout.kcp,
+            address=hosts[KCP].address if real else _LOOPBACK,
+            host=hosts[KCP] if real else None,
+            toolchain=toolchain,
+            port=6443 if real else first,
+            etcd_ports=(2379, 2380) if real else (first + 1, first + 2),
+        )
         clusters = []
         for name in wanted.clusters:
             host = hosts[name]
@@ -184,7 +148,6 @@ class Environment:
                 controller_manager=first + 3,
                 scheduler=first + 4,
             )
-            real = wanted.nodes is Nodes.REAL
             clusters.append(
                 Cluster(
                     owner=owner,
@@ -201,7 +164,7 @@ class Environment:
 
     def running(self) -> set[str]:
         """Return the names of the daemons that run, e.g. ``local-a/etcd``."""
-        return {marks["PIPELINE_SERVICE_DAEMON"] for marks in owned(self.layout.identity).values()}
+        return running(self.layout.identity)
 
     def serves(self) -> bool:
         """Return whether kcp and every cluster of this checkout has its API server running."""
@@ -240,8 +203,15 @@ class Environment:
             if missing:
                 self._report(f"installing {' '.join(missing)} …")
                 preflight.install_packages(missing)
+                missing = preflight.missing_packages()
+                if missing:
+                    raise LocalError(
+                        f"{' '.join(missing)} is installed, but not on PATH: add /usr/sbin and /sbin to it"
+                    )
         running = self.running()
-        cold = not (self.layout.cache / "toolchain").is_dir()
+        modules = WITH_NODES if wanted.nodes is Nodes.REAL else SIMULATED
+        built = wanted_folders(modules, self.layout.cache, path=self.search_path()).values()
+        cold = any(not folder.is_dir() for folder in built)
         folders = []
         for folder in (self.layout.root, self.layout.cache, Path.home()):
             existing = next(p for p in (folder, *folder.parents) if p.is_dir())
@@ -303,14 +273,18 @@ class Environment:
             if all(isinstance(error, LocalError) for error in errors):
                 raise LocalError("\n".join(str(error) for error in errors))
             raise errors[0]
-        sources_of_contexts = {KCP: kcp.kubeconfig, **{c.name: c.kubeconfig for c in clusters}}
-        write_merged(sources_of_contexts, self.layout.merged_kubeconfig)
+        self.write_contexts(wanted)
+
+    def write_contexts(self, wanted: Wanted) -> None:
+        """Write the kubeconfig with a context for kcp and for each of the clusters."""
+        clusters = {name: self.layout.cluster(name) / "kubeconfig" for name in wanted.clusters}
+        write_merged({KCP: self.layout.kcp / "admin.kubeconfig", **clusters}, self.layout.merged_kubeconfig)
 
     def _bring_up_kcp(self, kcp: Kcp, wanted: Wanted) -> None:
         self._report("kcp …")
         started = start_kcp(kcp)
-        for user, groups in wanted.users.items():
-            write_user(kcp, user, groups, self.layout.users / f"{user}.kubeconfig")
+        for user in wanted.users:
+            write_user(kcp, user, self.layout.user(user))
         self._report(f"kcp: {'started' if started else 'was running'} at {kcp.server}")
 
     def _bring_up_cluster(self, cluster: Cluster, archives: Mapping[str, Path]) -> None:
@@ -320,10 +294,9 @@ class Environment:
             started = start_simulated_node(cluster) or started
         else:
             started = start_containerd(cluster) or started
-            imported = import_images(cluster, archives)
+            import_images(cluster, archives)
             started = start_node(cluster) or started
-            if started or imported:
-                install_coredns(cluster)
+            install_coredns(cluster)
         self._report(f"{cluster.name}: {'started' if started else 'was running'} at {cluster.server}")
 
     def _link_programs(self, toolchain: Toolchain) -> None:
@@ -353,14 +326,7 @@ class Environment:
         )
 
     def _images(self, toolchain: Toolchain) -> dict[str, Path]:
-        tools = self.layout.local / "image-tools"
-        shutil.rmtree(tools, ignore_errors=True)
-        tools.mkdir(parents=True)
-        (tools / "tekton").symlink_to(toolchain.folders[TEKTON.name])
-        for module in (API_SYNCAGENT, COREDNS):
-            (tools / module.name).symlink_to(toolchain.program(module, module.name))
-        busybox = Path(shutil.which("/bin/busybox") or "/usr/bin/busybox")
-        specs = images(tools, busybox)
+        specs = images(toolchain.program, busybox=static_busybox(self.layout.cache))
         self.layout.images.mkdir(parents=True, exist_ok=True)
         return {spec.name: assemble_cached(spec, self.layout.images) for spec in specs}
 

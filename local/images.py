@@ -11,45 +11,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from local.commands import run
-from local.oci import (
-    ImageError,
-    ImageFile,
-    ImageSpec,
-    architecture,
-    assemble,
-    assemble_cached,
-    cache_key,
-    image_digest,
-)
-from local.toolchain.catalog import API_SYNCAGENT, COREDNS, TEKTON
-
-__all__ = [
-    "BUSYBOX_IMAGE",
-    "COREDNS_IMAGE",
-    "PACKAGES",
-    "PAUSE_IMAGE",
-    "SHELL_IMAGE",
-    "SYNCAGENT_IMAGE",
-    "TEKTON_COMMANDS",
-    "TEKTON_MODULE",
-    "TEKTON_VERSION",
-    "ImageError",
-    "ImageFile",
-    "ImageSpec",
-    "architecture",
-    "assemble",
-    "assemble_cached",
-    "cache_key",
-    "image_digest",
-    "images",
-    "ko_image",
-]
-
-PACKAGES = ("busybox-static", "ca-certificates", "git", "tini")
-"""Debian packages that the images take files from."""
+from local.oci import ImageError, ImageFile, ImageSpec
+from local.toolchain.catalog import API_SYNCAGENT, COREDNS, TEKTON, Module
 
 # The versions are those of the Go modules that are built: each image is named after what is in it.
 TEKTON_VERSION = TEKTON.version
@@ -90,9 +58,9 @@ def ko_image(import_path: str, *, repository: str = TEKTON_REPOSITORY, tag: str 
 
 
 def images(
-    tools: Path,
-    busybox: Path,
+    program: Callable[[Module, str], Path],
     *,
+    busybox: Path,
     tini: Path = Path("/usr/bin/tini-static"),
     git: Path = Path("/usr/bin/git"),
     ca_bundle: Path | None = None,
@@ -101,8 +69,8 @@ def images(
 
     Parameters
     ----------
-    tools
-        Folder of the built tools: ``api-syncagent``, ``coredns`` and ``tekton/<command>``.
+    program
+        Path of a built program by its module and name (`Toolchain.program`).
     busybox
         A static busybox (`busybox-static`).
     tini
@@ -122,19 +90,21 @@ def images(
     _require(git, "git")
     certificates = {_CA_BUNDLE: ImageFile(source=ca_bundle or _host_ca_bundle())}
     git_files, git_links = _git(git)
-    tekton = {name: _tekton(name, tools, certificates) for name in TEKTON_COMMANDS}
+    tekton = {name: _tekton(name, program(TEKTON, name), certificates) for name in TEKTON_COMMANDS}
     # Its Deployment starts /sbin/tini, which reaps what git leaves behind, and the git resolver runs git.
-    tekton["resolvers"] = _with(
-        tekton["resolvers"],
-        files=git_files | {"/sbin/tini": ImageFile(source=tini, mode=0o755)} | _accounts(_NONROOT),
+    resolvers = tekton["resolvers"]
+    tekton["resolvers"] = replace(
+        resolvers,
+        files={**resolvers.files, **git_files, "/sbin/tini": _executable(tini), **_accounts(_NONROOT)},
         symlinks=git_links,
     )
+    syncagent = _executable(program(API_SYNCAGENT, "api-syncagent"))
     return (
         *tekton.values(),
         ImageSpec(
             name=SYNCAGENT_IMAGE,
             entrypoint=("api-syncagent",),
-            files={"/usr/local/bin/api-syncagent": _program(tools / "api-syncagent"), **certificates},
+            files={"/usr/local/bin/api-syncagent": syncagent, **certificates},
             directories={"/tmp": 0o1777},  # noqa: S108 - a directory of the image, not of this machine
             user="65534:65534",
             env={"PATH": _PATH},
@@ -143,7 +113,7 @@ def images(
         ImageSpec(
             name=COREDNS_IMAGE,
             entrypoint=("/coredns",),
-            files={"/coredns": _program(tools / "coredns"), **certificates},
+            files={"/coredns": _executable(program(COREDNS, "coredns")), **certificates},
             env={"PATH": _PATH},
         ),
         _busybox(BUSYBOX_IMAGE, busybox, user="0:0"),
@@ -154,19 +124,19 @@ def images(
         ImageSpec(
             name=PAUSE_IMAGE,
             entrypoint=("/tini", "--", "/sleep", _FOREVER),
-            files={"/tini": _program(tini), "/sleep": _program(busybox)},
+            files={"/tini": _executable(tini), "/sleep": _executable(busybox)},
             user="65535:65535",
             env={"PATH": _PATH},
         ),
     )
 
 
-def _tekton(command: str, tools: Path, certificates: dict[str, ImageFile]) -> ImageSpec:
+def _tekton(command: str, binary: Path, certificates: dict[str, ImageFile]) -> ImageSpec:
     """Return one of Tekton's images, laid out as ko does: the binary in /ko-app, which its code names."""
     return ImageSpec(
         name=ko_image(f"{TEKTON_MODULE}/cmd/{command}"),
         entrypoint=(f"/ko-app/{command}",),
-        files={f"/ko-app/{command}": _program(tools / "tekton" / command), **certificates},
+        files={f"/ko-app/{command}": _executable(binary), **certificates},
         directories={"/tmp": 0o1777},  # noqa: S108 - a directory of the image, not of this machine
         user=_NONROOT,
         env={"PATH": f"{_PATH}:/ko-app", "SSL_CERT_FILE": _CA_BUNDLE},
@@ -178,7 +148,7 @@ def _busybox(name: str, busybox: Path, *, user: str) -> ImageSpec:
     return ImageSpec(
         name=name,
         command=("sh",),
-        files={"/bin/busybox": _program(busybox), **_accounts(user)},
+        files={"/bin/busybox": _executable(busybox), **_accounts(user)},
         symlinks={
             "/usr/bin/env": "/bin/busybox",
             **{f"/bin/{applet}": "busybox" for applet in _applets(busybox)},
@@ -217,7 +187,7 @@ def _git(git: Path) -> tuple[dict[str, ImageFile], dict[str, str]]:
     exec_path = Path(run([str(git), "--exec-path"], what="finding git's transports").strip())
     remote = exec_path / "git-remote-http"
     _require(remote, "git")
-    files = {"/usr/bin/git": _program(git), str(remote): _program(remote)}
+    files = {"/usr/bin/git": _executable(git), str(remote): _executable(remote)}
     for binary in (git, remote):
         for library in _libraries(binary):
             files[library] = ImageFile(source=Path(library), mode=0o755)
@@ -233,19 +203,7 @@ def _libraries(binary: Path) -> list[str]:
     return sorted(match["path"] for line in listing.splitlines() if (match := _LDD_LINE.match(line)))
 
 
-def _with(image: ImageSpec, *, files: dict[str, ImageFile], symlinks: dict[str, str]) -> ImageSpec:
-    return ImageSpec(
-        name=image.name,
-        entrypoint=image.entrypoint,
-        files={**image.files, **files},
-        symlinks={**image.symlinks, **symlinks},
-        directories=image.directories,
-        user=image.user,
-        env=image.env,
-    )
-
-
-def _program(source: Path) -> ImageFile:
+def _executable(source: Path) -> ImageFile:
     return ImageFile(source=source, mode=0o755)
 
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import base64
 import os
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import yaml
 
+from local.commands import run
 from local.errors import LocalError
-from local.files import write_atomic
 from local.network import Host
 from local.pki import Authority, Identity, kubeconfig
 from local.processes import Daemon, assert_running, start, wait_until
 from local.toolchain.build import Toolchain
 from local.toolchain.catalog import KCP, KUBERNETES
+from releases.files import write_atomic
 
 _START_SECONDS = 180.0
 
@@ -49,8 +49,8 @@ class Kcp:
     address: str
     host: Host | None
     toolchain: Toolchain
-    port: int = 6443
-    etcd_ports: tuple[int, int] = (2379, 2380)
+    port: int
+    etcd_ports: tuple[int, int]
 
     @property
     def server(self) -> str:
@@ -93,22 +93,13 @@ class Kcp:
 
     def kubectl(self, *arguments: str, seconds: float = 60) -> str:
         """Run kubectl as the administrator of the root workspace and return the output."""
-        done = subprocess.run(
-            [
-                str(self.toolchain.program(KUBERNETES, "kubectl")),
-                f"--kubeconfig={self.kubeconfig}",
-                *arguments,
-            ],
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=False,
-            env={"PATH": os.environ.get("PATH", os.defpath), "HOME": str(self.folder)},
+        program = str(self.toolchain.program(KUBERNETES, "kubectl"))
+        return run(
+            [program, f"--kubeconfig={self.kubeconfig}", *arguments],
+            what=f"kcp: kubectl {arguments[0]}",
+            environment={"PATH": os.environ.get("PATH", os.defpath), "HOME": str(self.folder)},
+            seconds=seconds,
         )
-        if done.returncode != 0:
-            lines = done.stderr.strip().splitlines()
-            raise LocalError(f"kcp: kubectl {arguments[0]} failed: {lines[-1] if lines else done.returncode}")
-        return done.stdout
 
     def ready(self) -> bool:
         """Return whether kcp serves its root workspace to its administrator.
@@ -120,7 +111,7 @@ class Kcp:
         try:
             self.kubectl("get", "--raw=/readyz", seconds=10)
             self.kubectl("get", "workspacetypes.tenancy.kcp.io", "universal", seconds=10)
-        except (LocalError, subprocess.TimeoutExpired):
+        except LocalError:
             return False
         return True
 
@@ -140,8 +131,8 @@ def start_kcp(kcp: Kcp) -> bool:
     return started
 
 
-def write_user(kcp: Kcp, user: str, groups: tuple[str, ...], path: Path) -> None:
-    """Write a kubeconfig for ``user`` of ``groups`` at kcp, without a workspace path in its server."""
+def write_user(kcp: Kcp, user: str, path: Path) -> None:
+    """Write a kubeconfig for ``user`` at kcp, without a workspace path in its server."""
     administrator = yaml.safe_load(kcp.kubeconfig.read_text())
     cluster = next(
         c["cluster"] for c in administrator["clusters"] if urlsplit(c["cluster"]["server"]).path == ""
@@ -149,7 +140,7 @@ def write_user(kcp: Kcp, user: str, groups: tuple[str, ...], path: Path) -> None
     content = kubeconfig(
         server=kcp.server,
         authority=base64.b64decode(cluster["certificate-authority-data"]),
-        pair=kcp.authority().issue(f"user-{user}", Identity(common_name=user, groups=groups)),
+        pair=kcp.authority().issue(f"user-{quote(user, safe='@')}", Identity(common_name=user)),
         user=user,
     )
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from local.files import write_atomic
+from releases.files import write_atomic
 
 
 def merge(sources: dict[str, Path]) -> dict[str, Any]:

@@ -6,6 +6,12 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
+
+NOT_CLUSTERS = frozenset(
+    {"bin", "kcp", "kubeconfig", "lock", "network.json", "pulumi", "releases", "users"},
+)
+"""What ``.local/`` holds beside one folder for each cluster; a cluster of such a name would share it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,14 +45,19 @@ class Layout:
         return self.local / "kcp"
 
     @property
-    def kcp_kubeconfig(self) -> Path:
-        """Kubeconfig of kcp's administrator, written by kcp itself."""
-        return self.kcp / "admin.kubeconfig"
-
-    @property
     def merged_kubeconfig(self) -> Path:
         """Kubeconfig with a context for kcp and for each cluster."""
         return self.local / "kubeconfig"
+
+    @property
+    def lock(self) -> Path:
+        """File that keeps a second ``up`` or ``down`` of this checkout out."""
+        return self.local / "lock"
+
+    @property
+    def network(self) -> Path:
+        """File of the addresses that were given out."""
+        return self.local / "network.json"
 
     @property
     def releases(self) -> Path:
@@ -78,13 +89,13 @@ class Layout:
         """Folder of the Pulumi home, the state and the passphrase of stack dev."""
         return self.local / "pulumi"
 
+    def user(self, name: str) -> Path:
+        """Kubeconfig of the user ``name`` for kcp; whatever the name is, it is one file of `users`."""
+        return self.users / f"{quote(name, safe='@')}.kubeconfig"
+
     def cluster(self, name: str) -> Path:
         """Folder of the compute cluster ``name``."""
         return self.local / name
-
-    def kubeconfig(self, name: str) -> Path:
-        """Kubeconfig of the administrator of the compute cluster ``name``."""
-        return self.cluster(name) / "kubeconfig"
 
 
 def default_layout() -> Layout:

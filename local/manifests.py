@@ -15,19 +15,16 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from local.errors import LocalError
-from local.files import write_atomic
 from local.images import SHELL_IMAGE, TEKTON_MODULE, TEKTON_VERSION, ko_image
 from local.toolchain.catalog import API_SYNCAGENT
+from releases.files import write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 SYNCAGENT_MODULE = API_SYNCAGENT.source
 SYNCAGENT_VERSION = API_SYNCAGENT.version
-MODULES = {TEKTON_MODULE: TEKTON_VERSION, SYNCAGENT_MODULE: SYNCAGENT_VERSION}
-"""The Go modules that manifests are made from, and the versions that the files are named after."""
-
 TEKTON_RELEASE = f"tekton-pipelines-{TEKTON_VERSION}.yaml"
 SYNCAGENT_CRDS = f"api-syncagent-crds-{SYNCAGENT_VERSION}.yaml"
 
@@ -62,16 +59,13 @@ class _Dumper(yaml.CSafeDumper):
         return True
 
 
-def write_release_manifests(
-    module_dir: Callable[[str], Path] | Mapping[str, Path],
-    out_dir: Path,
-) -> list[Path]:
+def write_release_manifests(sources: Mapping[str, Path], out_dir: Path) -> list[Path]:
     """Write the release manifests of everything that the embedded clusters run.
 
     Parameters
     ----------
-    module_dir
-        Import path of a module of `MODULES` to the folder of its sources (`go list -m -json`).
+    sources
+        Folder of the sources of `TEKTON_MODULE` and of `SYNCAGENT_MODULE`, by the module's import path.
     out_dir
         Where the files go; each appears whole or not at all, and stays untouched where nothing changed.
 
@@ -85,10 +79,9 @@ def write_release_manifests(
     ManifestError
         When a module's folder lacks what is expected there.
     """
-    find = module_dir if callable(module_dir) else module_dir.__getitem__
     releases = {
-        TEKTON_RELEASE: tekton_pipelines(find(TEKTON_MODULE)),
-        SYNCAGENT_CRDS: syncagent_crds(find(SYNCAGENT_MODULE)),
+        TEKTON_RELEASE: tekton_pipelines(sources[TEKTON_MODULE]),
+        SYNCAGENT_CRDS: syncagent_crds(sources[SYNCAGENT_MODULE]),
     }
     written = []
     for name, objects in releases.items():

@@ -1,4 +1,4 @@
-"""One bridge on the machine, and one network namespace on it for kcp and for each compute cluster.
+"""A bridge, and one network namespace on it for kcp and for each compute cluster.
 
 Everything here is made with iproute2 and vanishes with the namespaces and the bridge; the machine's own
 routes, addresses and packet filter stay as they are.
@@ -15,9 +15,12 @@ import psutil
 
 from local.commands import run
 from local.errors import LocalError
-from local.files import write_atomic
+from releases.files import write_atomic
 
-_POOL = ipaddress.IPv4Network("10.83.0.0/16")  # one /24 of it for each checkout
+ADDRESSES = "10.83.0.0/16"
+"""Where all addresses of embedded environments on this machine are from."""
+
+_POOL = ipaddress.IPv4Network(ADDRESSES)  # one /24 of it for each checkout
 _NAMESPACES = Path("/run/netns")
 _FIRST_HOST = 2  # .1 is the machine's own end
 
@@ -54,6 +57,9 @@ class Host:
 class Network:
     """The bridge and the namespaces of one checkout.
 
+    The bridge stands in a namespace of its own, the hub, and the machine holds one end of a link to it: what
+    the machine does with packets that it forwards (Docker has them dropped) concerns nobody in here.
+
     Parameters
     ----------
     identity
@@ -65,7 +71,8 @@ class Network:
     def __init__(self, identity: str, register: Path) -> None:
         self._identity = identity
         self._register = register
-        self.bridge = f"ps-{identity}"
+        self._hub = f"ps-{identity}--hub"  # no host's name starts with a dash
+        self.uplink = f"ps-{identity}"
 
     def _load(self) -> tuple[ipaddress.IPv4Network | None, dict[str, int]]:
         if not self._register.exists():
@@ -73,22 +80,26 @@ class Network:
         saved = json.loads(self._register.read_text())
         return ipaddress.IPv4Network(saved["subnet"]), saved["hosts"]
 
-    def _free_subnet(self) -> ipaddress.IPv4Network:
+    def _taken(self) -> list[ipaddress.IPv4Network]:
+        """Return the networks that the machine's other interfaces and routes use."""
         taken = [
-            ipaddress.ip_interface(f"{address.address}/{address.netmask}").network
+            ipaddress.IPv4Interface(f"{address.address}/{address.netmask}").network
             for name, addresses in psutil.net_if_addrs().items()
-            if name != self.bridge
+            if name != self.uplink
             for address in addresses
             if address.family.name == "AF_INET" and address.netmask
         ]
         routes = json.loads(run(["ip", "-json", "-4", "route", "show"], what="reading the routes"))
-        taken += [
-            ipaddress.ip_network(route["dst"], strict=False)
+        return taken + [
+            ipaddress.IPv4Network(route["dst"], strict=False)
             for route in routes
-            if route["dst"] != "default" and route.get("dev") != self.bridge
+            if route["dst"] != "default" and route.get("dev") != self.uplink
         ]
+
+    def _free_subnet(self) -> ipaddress.IPv4Network:
+        taken = self._taken()
         for subnet in _POOL.subnets(new_prefix=24):
-            if not any(subnet.overlaps(other) for other in taken if isinstance(other, ipaddress.IPv4Network)):
+            if not any(subnet.overlaps(other) for other in taken):
                 return subnet
         raise LocalError(
             f"no free /24 network in {_POOL}: every one overlaps an interface or route of this machine"
@@ -119,37 +130,62 @@ class Network:
             write_atomic(self._register, json.dumps({"subnet": str(subnet), "hosts": indices}, indent=2))
 
     def ensure(self, hosts: list[Host]) -> None:
-        """Make the bridge and the namespaces that are missing; touch nothing that is there."""
+        """Make the bridge and the namespaces that are missing; touch nothing that is there.
+
+        Raises
+        ------
+        LocalError
+            Something else on this machine has come to use this checkout's network meanwhile.
+        """
         subnet, _ = self._load()
         if subnet is None:
             raise LocalError(f"{self._register} is missing: run `make up` from the start")
-        links = {
-            link["ifname"] for link in json.loads(run(["ip", "-json", "link"], what="reading the interfaces"))
-        }
-        if self.bridge not in links:
-            _ip("link", "add", self.bridge, "type", "bridge")
-        _ip("addr", "replace", f"{subnet[1]}/{subnet.prefixlen}", "dev", self.bridge)
-        _ip("link", "set", self.bridge, "up")
+        overlapping = [str(other) for other in self._taken() if subnet.overlaps(other)]
+        if overlapping:
+            raise LocalError(
+                f"this checkout's network {subnet} overlaps {', '.join(overlapping)} of this machine: "
+                "run `make down` here, then `make up`, to get another"
+            )
+        if self._hub not in namespaces():
+            _ip("netns", "add", self._hub)
+        if "bridge0" not in self._links(self._hub):
+            _ip("-n", self._hub, "link", "add", "bridge0", "type", "bridge")
+        _ip("-n", self._hub, "link", "set", "bridge0", "up")
+        self._plug(self.uplink, None, self.uplink, "uplink")
+        _ip("addr", "replace", f"{subnet[1]}/{subnet.prefixlen}", "dev", self.uplink)
         for host in hosts:
-            self._ensure_host(host, subnet, links)
+            if host.namespace not in namespaces():
+                _ip("netns", "add", host.namespace)
+            self._plug("eth0", host.namespace, f"pi{self._identity}-{host.index}", f"port{host.index}")
+            inside = ("-n", host.namespace)
+            _ip(*inside, "link", "set", "lo", "up")
+            _ip(*inside, "addr", "replace", f"{host.address}/{subnet.prefixlen}", "dev", "eth0")
+            # Service addresses are rewritten only for packets that have a route; nothing answers behind it.
+            _ip(*inside, "route", "replace", "default", "via", str(subnet[1]))
 
-    def _ensure_host(self, host: Host, subnet: ipaddress.IPv4Network, links: set[str]) -> None:
-        outer, inner = f"ps{self._identity}-{host.index}", f"pi{self._identity}-{host.index}"
-        if host.namespace not in namespaces():
-            _ip("netns", "add", host.namespace)
-        inside = {link["ifname"] for link in json.loads(_ip("-n", host.namespace, "-json", "link"))}
-        if "eth0" not in inside:
-            if outer in links:  # a run was killed before the inner end had its name and place
-                _ip("link", "delete", outer)
-            _ip("link", "add", outer, "type", "veth", "peer", "name", inner)
-            _ip("link", "set", inner, "netns", host.namespace)
-            _ip("-n", host.namespace, "link", "set", inner, "name", "eth0")
-        _ip("link", "set", outer, "master", self.bridge, "up")
-        _ip("-n", host.namespace, "link", "set", "lo", "up")
-        _ip("-n", host.namespace, "addr", "replace", f"{host.address}/{subnet.prefixlen}", "dev", "eth0")
-        _ip("-n", host.namespace, "link", "set", "eth0", "up")
-        # Service addresses are rewritten only for packets that have a route; nothing answers behind it.
-        _ip("-n", host.namespace, "route", "replace", "default", "via", str(subnet[1]))
+    @staticmethod
+    def _links(namespace: str | None) -> set[str]:
+        inside = () if namespace is None else ("-n", namespace)
+        return {link["ifname"] for link in json.loads(_ip(*inside, "-json", "link"))}
+
+    def _plug(self, name: str, namespace: str | None, temporary: str, port: str) -> None:
+        """Link a namespace (the machine's own where None) to the bridge, unless it is.
+
+        Its end ``temporary`` is moved to its place and only there called ``name``.
+        """
+        inside = () if namespace is None else ("-n", namespace)
+        if name not in self._links(namespace) or port not in self._links(self._hub):
+            # A run that was killed half-way may have left one end here or there; with it goes the other.
+            for place, end in ((namespace, name), (self._hub, port), (None, temporary)):
+                if end in self._links(place):
+                    _ip(*(() if place is None else ("-n", place)), "link", "delete", end)
+            _ip("-n", self._hub, "link", "add", port, "type", "veth", "peer", "name", temporary)
+            target = "1" if namespace is None else namespace
+            _ip("-n", self._hub, "link", "set", temporary, "netns", target)
+            if name != temporary:
+                _ip(*inside, "link", "set", temporary, "name", name)
+        _ip("-n", self._hub, "link", "set", port, "master", "bridge0", "up")
+        _ip(*inside, "link", "set", name, "up")
 
     def remove_host(self, name: str) -> None:
         """Remove the namespace of ``name``; its interfaces go with it."""
@@ -159,12 +195,12 @@ class Network:
         self.forget(name)
 
     def remove(self) -> None:
-        """Remove every namespace of this checkout and the bridge."""
+        """Remove every namespace of this checkout, and with the hub the bridge."""
         for namespace in namespaces():
             if namespace.startswith(f"ps-{self._identity}-"):
                 _ip("netns", "delete", namespace)
-        if self.bridge in psutil.net_if_addrs():
-            _ip("link", "delete", self.bridge)
+        if self.uplink in self._links(None):
+            _ip("link", "delete", self.uplink)
         # The first namespace made a mount point of their folder; it goes with the last one.
         mounted = f" {_NAMESPACES} " in Path("/proc/self/mountinfo").read_text()
         if mounted and not any(_NAMESPACES.iterdir()):

@@ -18,10 +18,11 @@ import yaml
 from local.cluster import DOMAIN, Cluster, node_ready
 from local.commands import run
 from local.errors import LocalError
-from local.files import write_atomic
-from local.images import PAUSE_IMAGE, image_digest
+from local.images import PAUSE_IMAGE
+from local.oci import image_digest
 from local.pki import Identity
 from local.processes import Daemon, assert_running, current, find, start, stop_named, wait_until
+from releases.files import write_atomic
 
 # What containerd, its shims, CNI and the kubelet write to places that no setting moves.
 PRIVATE_PATHS = (
@@ -37,17 +38,36 @@ _CNI_PROGRAMS = "/usr/lib/cni"
 _SOCKET = "/run/containerd/containerd.sock"
 _READY_SECONDS = 120.0
 
+_KERNEL_SETTINGS = {
+    "kernel/keys/root_maxbytes": "25000000",
+    "kernel/keys/root_maxkeys": "1000000",
+    "kernel/panic": "10",
+    "kernel/panic_on_oops": "1",
+    "vm/overcommit_memory": "1",
+    "vm/panic_on_oom": "0",
+}
+"""What a kubelet sets on the whole machine (its setupKernelTunables), where it does not find these values.
+
+In the node's mount namespace files with these values stand over the kernel's, so that it finds them.
+"""
+
 _MOUNTS = """
 set -eu
 private=$1
 shift
+for setting in {settings}; do
+  name=${{setting%=*}}
+  mkdir -p "$private/sysctl/${{name%/*}}"
+  echo "${{setting#*=}}" >"$private/sysctl/$name"
+  mount --no-mtab --bind "$private/sysctl/$name" "/proc/sys/$name"
+done
 for path in "$@"; do
   mkdir -p "$private$path"
   mount --no-mtab --bind "$private$path" "$path"
 done
 mount --no-mtab --make-rshared /var/lib/kubelet
 exec sleep infinity
-"""
+""".format(settings=" ".join(f"{name}={value}" for name, value in _KERNEL_SETTINGS.items()))
 
 
 def _sandbox(cluster: Cluster) -> Daemon:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from local.files import write_atomic
+from releases.files import write_atomic
 
 _LIFETIME = dt.timedelta(days=365)
 _RENEW_BEFORE = dt.timedelta(days=30)

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -41,8 +41,6 @@ class Daemon:
         Program and arguments; no secret may stand among them.
     log
         File that takes its output.
-    environment
-        Variables beside PATH and HOME.
     inputs
         Files whose content decides whether a running process is still the wanted one.
     """
@@ -51,14 +49,12 @@ class Daemon:
     name: str
     command: tuple[str, ...]
     log: Path
-    environment: Mapping[str, str] = field(default_factory=dict)
     inputs: tuple[Path, ...] = ()
 
     @property
     def digest(self) -> str:
-        """Digest of the command, its variables and the content of its input files."""
-        parts = [*self.command, *(f"{key}={value}" for key, value in sorted(self.environment.items()))]
-        digest = hashlib.sha256("\0".join(parts).encode())
+        """Digest of the command and the content of its input files."""
+        digest = hashlib.sha256("\0".join(self.command).encode())
         for path in self.inputs:
             digest.update(path.read_bytes())
         return digest.hexdigest()[:16]
@@ -84,6 +80,11 @@ def owned(owner: str) -> dict[psutil.Process, Mapping[str, str]]:
     return {process: marks for process, marks in found if marks.get(_OWNER) == owner}
 
 
+def running(owner: str) -> set[str]:
+    """Return the names of the daemons of ``owner`` that run, e.g. ``local-a/etcd``."""
+    return {marks[_NAME] for marks in owned(owner).values() if _NAME in marks}
+
+
 def find(daemon: Daemon) -> psutil.Process | None:
     """Return the running process of ``daemon``, whatever command it was started with."""
     for process, marks in owned(daemon.owner).items():
@@ -94,8 +95,8 @@ def find(daemon: Daemon) -> psutil.Process | None:
 
 def current(daemon: Daemon) -> psutil.Process | None:
     """Return the running process of ``daemon`` if it has this very command and these inputs."""
-    running = find(daemon)
-    return running if running is not None and _marks(running).get(_DIGEST) == daemon.digest else None
+    found = find(daemon)
+    return found if found is not None and _marks(found).get(_DIGEST) == daemon.digest else None
 
 
 def start(daemon: Daemon) -> bool:
@@ -117,7 +118,6 @@ def start(daemon: Daemon) -> bool:
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": os.environ.get("HOME", "/"),
-        **daemon.environment,
         _OWNER: daemon.owner,
         _NAME: daemon.name,
         _DIGEST: daemon.digest,
@@ -137,8 +137,8 @@ def start(daemon: Daemon) -> bool:
 
 def assert_running(daemon: Daemon) -> None:
     """Raise `LocalError` with the end of the log where ``daemon`` is not running."""
-    running = find(daemon)
-    if running is None or running.status() == psutil.STATUS_ZOMBIE:
+    found = find(daemon)
+    if found is None or found.status() == psutil.STATUS_ZOMBIE:
         lines = daemon.log.read_text(errors="replace").splitlines()[-3:] if daemon.log.exists() else []
         raise LocalError(
             f"{daemon.name} stopped right after its start: {' | '.join(lines)} (whole log: {daemon.log})"

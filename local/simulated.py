@@ -26,7 +26,14 @@ def start_simulated_node(cluster: Cluster) -> bool:
     manager = "--field-manager=pipeline-service-local"
     cluster.kubectl("apply", "--server-side", manager, "--filename=-", stdin=yaml.safe_dump(node))
     program = str(cluster.toolchain.program(KWOK, "kwok"))
-    command = (program, f"--kubeconfig={cluster.kubeconfig}", "--manage-all-nodes=true", "--server-address=")
+    command = (
+        program,
+        f"--kubeconfig={cluster.kubeconfig}",
+        "--manage-all-nodes=true",
+        # Status alone is renewed too seldom for the controller manager, which then takes the node for dead.
+        "--node-lease-duration-seconds=40",
+        "--server-address=",
+    )
     daemon = cluster.daemon("kwok", command)
     started = start(daemon)
     if not wait_until(lambda: node_ready(cluster), seconds=_READY_SECONDS):

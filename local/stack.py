@@ -8,16 +8,20 @@ import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 
+from local.commands import run
 from local.engine import STACK, salt_project
-from local.environment import Environment
 from local.errors import LocalError
-from local.files import write_atomic
 from local.layout import Layout
+from local.network import ADDRESSES
 from local.plugins.install import install
+from local.wanted import choice
+from releases.files import write_atomic
+
+UNSET = ("PULUMI_CONFIG_PASSPHRASE",)
+"""Variables that must not be set: the engine would prefer this one to the passphrase's file."""
 
 
 class Plugins(StrEnum):
@@ -29,12 +33,7 @@ class Plugins(StrEnum):
 
 def plugins_wanted() -> Plugins:
     """Return the choice of the variable PLUGINS; stand-ins by default, since this stack is local."""
-    value = os.environ.get("PLUGINS", Plugins.STAND_IN)
-    try:
-        return Plugins(value)
-    except ValueError as error:
-        choices = " or ".join(Plugins)
-        raise LocalError(f"PLUGINS={value} is unknown: use {choices}, or leave it out") from error
+    return choice("PLUGINS", Plugins.STAND_IN)
 
 
 def variables(layout: Layout, plugins: Plugins) -> dict[str, str]:
@@ -65,6 +64,10 @@ def variables(layout: Layout, plugins: Plugins) -> dict[str, str]:
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_STACK": STACK,
     }
+    # A proxy for the outer world can't reach the addresses of this machine.
+    for name in ("NO_PROXY", "no_proxy"):
+        direct = [part for part in os.environ.get(name, "").split(",") if part]
+        values[name] = ",".join(dict.fromkeys([*direct, "127.0.0.1", "localhost", ADDRESSES]))
     stand_ins = str(layout.pulumi / "home")
     if plugins is Plugins.STAND_IN:
         values |= {"PULUMI_HOME": stand_ins, "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"}
@@ -81,23 +84,26 @@ class LocalStack:
 
     Parameters
     ----------
-    environment
-        The embedded environment it is deployed to.
+    layout
+        The checkout's paths and names.
     plugins
         Which resource plugins to use.
     """
 
-    def __init__(self, environment: Environment, plugins: Plugins) -> None:
-        self._environment = environment
-        self._layout = environment.layout
+    def __init__(self, layout: Layout, plugins: Plugins) -> None:
+        self._layout = layout
         self._plugins = plugins
 
     @property
     def _variables(self) -> dict[str, str]:
-        return {**os.environ, **variables(self._layout, self._plugins)}
+        inherited = {name: value for name, value in os.environ.items() if name not in UNSET}
+        return {**inherited, **variables(self._layout, self._plugins)}
 
-    def prepare(self) -> None:
-        """Make what the engine needs: plugins, backend, passphrase and the stack itself."""
+    def _prepare(self) -> None:
+        """Make what the engine needs, and repair what an interrupted run left behind.
+
+        It needs plugins, a backend, a passphrase and the stack itself.
+        """
         folder = self._layout.pulumi
         (folder / "state").mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
@@ -111,39 +117,37 @@ class LocalStack:
             project = salt_project(self._layout)
             write_atomic(project / "Pulumi.yaml", "name: pipeline-service\nruntime: python\n")
             self._pulumi("stack", "init", STACK, "--non-interactive", f"--cwd={project}")
+        if self._stream(sys.executable, "-m", "operations", "recover", "--stack", STACK) != 0:
+            raise LocalError("the stack's state is not usable as it is: see the lines above")
 
     def _exists(self) -> bool:
         listed = json.loads(self._pulumi("stack", "ls", "--json"))
         return any(stack["name"].rpartition("/")[2] == STACK for stack in listed)
 
     def _pulumi(self, *arguments: str) -> str:
-        done = subprocess.run(
+        return run(
             ["pulumi", *arguments],
-            cwd=self._layout.root,
-            env=self._variables,
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
+            what=f"stack {STACK}",
+            stdin="",
+            environment=self._variables,
+            directory=self._layout.root,
         )
-        if done.returncode != 0:
-            lines = (done.stderr or done.stdout).strip().splitlines()
-            raise LocalError(
-                f"`pulumi {' '.join(arguments[:2])}` failed: {lines[-1] if lines else done.returncode}"
-            )
-        return done.stdout
 
     def _stream(self, *command: str) -> int:
-        done = subprocess.run(
-            command, cwd=self._layout.root, env=self._variables, check=False, stdin=subprocess.DEVNULL
-        )
-        return done.returncode
+        """Run ``command`` with its output shown; how it ends upon a Ctrl-C is its own affair."""
+        with subprocess.Popen(
+            command, cwd=self._layout.root, env=self._variables, stdin=subprocess.DEVNULL
+        ) as process:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                # The terminal sent it to the engine too, which saves its state; a second one ends this.
+                process.wait()
+                raise
 
     def up(self) -> None:
         """Repair what an interrupted run left behind, then run `pulumi up`."""
-        self.prepare()
-        if self._stream(sys.executable, "-m", "operations", "recover", "--stack", STACK) != 0:
-            raise LocalError("the stack's state is not usable as it is: see the lines above")
+        self._prepare()
         if (
             self._stream("pulumi", "up", "--stack", STACK, "--yes", "--skip-preview", "--non-interactive")
             != 0
@@ -152,9 +156,7 @@ class LocalStack:
 
     def destroy(self) -> None:
         """Run `pulumi destroy` with the program, so that credentials are the present ones."""
-        self.prepare()
-        if self._stream(sys.executable, "-m", "operations", "recover", "--stack", STACK) != 0:
-            raise LocalError("the stack's state is not usable as it is: see the lines above")
+        self._prepare()
         command = (
             "destroy",
             "--stack",
@@ -166,11 +168,6 @@ class LocalStack:
         )
         if self._stream("pulumi", *command) != 0:
             raise LocalError("`pulumi destroy` failed: see the lines above")
-
-    def outputs(self) -> Mapping[str, object]:
-        """Return the stack's outputs; secrets stay masked."""
-        loaded: dict[str, object] = json.loads(self._pulumi("stack", "output", "--stack", STACK, "--json"))
-        return loaded
 
     def forget(self) -> None:
         """Remove the files that the program made for this stack."""

@@ -1,12 +1,76 @@
-"""What the embedded environment must run for a stack: read off its settings."""
+"""What the embedded environment must run: read off the stack's settings and the variables of the shell."""
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
+from enum import StrEnum
 from itertools import chain
 from pathlib import PurePosixPath
+from typing import TypeVar
 
-from local.environment import Nodes, Wanted
+from local.errors import LocalError
+from local.layout import NOT_CLUSTERS
 from stacks.settings import EnvironmentSettings
+
+
+class Nodes(StrEnum):
+    """Whether the clusters' nodes run pods."""
+
+    REAL = "real"
+    SIMULATED = "simulated"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What shall run.
+
+    Parameters
+    ----------
+    clusters
+        Names of the compute clusters.
+    users
+        Names of the users who get a credential for kcp.
+    nodes
+        Real nodes, or simulated ones.
+    """
+
+    clusters: tuple[str, ...]
+    users: tuple[str, ...]
+    nodes: Nodes
+
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
+
+def choice(variable: str, default: _Choice) -> _Choice:
+    """Return the choice that an environment variable names, among those of ``default``'s kind.
+
+    Raises
+    ------
+    LocalError
+        The variable's value is none of them.
+    """
+    kind = type(default)
+    value = os.environ.get(variable, default)
+    try:
+        return kind(value)
+    except ValueError as error:
+        raise LocalError(
+            f"{variable}={value} is unknown: use {' or '.join(kind)}, or leave it out"
+        ) from error
+
+
+def elsewhere(settings: EnvironmentSettings) -> list[str]:
+    """Return the keys of the stack's API servers that are not the embedded environment's own."""
+    kubeconfigs = {"kcp": settings.kcp.kubeconfig} | {
+        f"computeClusters.{name}": cluster.kubeconfig for name, cluster in settings.compute_clusters.items()
+    }
+    return sorted(
+        f"pipeline-service:{key}.kubeconfig"
+        for key, kubeconfig in kubeconfigs.items()
+        if kubeconfig.path is None or PurePosixPath(kubeconfig.path).parts[:1] != (".local",)
+    )
 
 
 def wanted_of(settings: EnvironmentSettings, nodes: Nodes) -> Wanted:
@@ -14,6 +78,11 @@ def wanted_of(settings: EnvironmentSettings, nodes: Nodes) -> Wanted:
 
     A compute cluster is the embedded environment's own where its kubeconfig is
     ``.local/<its name>/kubeconfig``. Every user whom a tenant names gets a credential for kcp.
+
+    Raises
+    ------
+    LocalError
+        A cluster's folder would be one that holds something else: that would be removed with the cluster.
     """
     clusters = tuple(
         name
@@ -21,9 +90,18 @@ def wanted_of(settings: EnvironmentSettings, nodes: Nodes) -> Wanted:
         if cluster.kubeconfig.path is not None
         and PurePosixPath(cluster.kubeconfig.path) == PurePosixPath(".local", name, "kubeconfig")
     )
+    refused = [
+        f"pipeline-service:computeClusters.{name}: an embedded cluster can't have this name, since "
+        f".local/{name} holds what is not the cluster's; "
+        f"name it otherwise, e.g. local-{name}, with the kubeconfig .local/local-{name}/kubeconfig"
+        for name in clusters
+        if name in NOT_CLUSTERS
+    ]
+    if refused:
+        raise LocalError("\n".join(refused))
     roles = chain.from_iterable(
         (tenant.access.admins, tenant.access.developers, tenant.access.viewers)
         for tenant in settings.tenants.values()
     )
-    users = sorted({user for role in roles for user in role.users})
-    return Wanted(clusters=clusters, users=dict.fromkeys(users, ()), nodes=nodes)
+    users = {user for role in roles for user in role.users}
+    return Wanted(clusters=clusters, users=tuple(sorted(users)), nodes=nodes)

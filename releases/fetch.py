@@ -12,6 +12,7 @@ import yaml
 
 from releases.catalog import CatalogEntry, file_name
 from releases.errors import ReleaseError
+from releases.files import write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,8 +96,7 @@ def source(  # noqa: PLR0913 -- the last two are there for tests
             f"{name} {entry.version} from {url} has sha256 {found}, but the lock says {locked}",
             "find out why it changed; only then remove its line from releases/lock.yaml",
         )
-    cache.mkdir(parents=True, exist_ok=True)
-    cached.write_bytes(content)
+    write_atomic(cached, content)
     _write_lock(lock_file, lock)
     return content
 
@@ -130,6 +130,5 @@ def _read_lock(path: Path) -> dict[str, str]:
 def _write_lock(path: Path, lock: dict[str, str]) -> None:
     lines = path.read_text().splitlines() if path.is_file() else []
     comments = [line for line in lines if line.startswith("#")]
-    text = "\n".join([*comments, *(f"{key}: {value}" for key, value in sorted(lock.items()))]) + "\n"
-    if not path.is_file() or path.read_text() != text:
-        path.write_text(text)
+    entries = [f"{key}: {value}" for key, value in sorted(lock.items())]
+    write_atomic(path, "\n".join([*comments, *entries, ""]))

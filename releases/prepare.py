@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 import yaml
 
 from releases import fetch
 from releases.catalog import find
 from releases.errors import ReleaseError
-from releases.transform import TRANSFORM_VERSION, serialize, transform
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from releases.files import RUN_FOLDER, write_atomic
+from releases.transform import serialize, transform
 
 _SHORT: Final = 12
+
+_TRANSFORMATION: Final = Path(__file__).with_name("transform.py").read_bytes()
+"""A part of the cache's key: what an earlier version of that module made is not taken for this one's."""
 
 # The C parser reads Tekton's 3 MB in about a tenth of the time; PyYAML is also built without it.
 _Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -65,24 +67,28 @@ def prepare(name: str, *, directory: Path | None, root: Path, folder: Path) -> P
         The manifest is not there, not what was expected, or not a manifest.
     """
     entry = find(name)
-    content = fetch.source(name, entry, directory=directory, cache=root / ".run" / "releases")
-    # What it is made of names what is made: an unchanged preview only hashes the source.
-    key = hashlib.sha256(content + f"{name} {entry.version} {TRANSFORM_VERSION}".encode()).hexdigest()
+    content = fetch.source(name, entry, directory=directory, cache=root / RUN_FOLDER / "releases")
+    # What it is made of, and by what, names what is made: an unchanged preview only hashes the source.
+    key = hashlib.sha256(content + f"{name} {entry.version}".encode() + _TRANSFORMATION).hexdigest()
     index = root / folder / f"{name}.json"
     if index.is_file():
         known = _read_index(index)
         digest = known.get(key)
-        if digest is not None and (root / _file(folder, name, digest)).is_file():
+        if digest is not None and _holds(root / _file(folder, name, digest), digest):
             return PreparedRelease(
                 name=name, version=entry.version, sha256=digest, manifest=_file(folder, name, digest)
             )
     text = serialize(transform(name, _parsed(name, content)))
     digest = hashlib.sha256(text.encode()).hexdigest()
     manifest = _file(folder, name, digest)
-    (root / folder).mkdir(parents=True, exist_ok=True)
-    _write(root / manifest, text)
-    _write(index, json.dumps({key: digest}) + "\n")
+    write_atomic(root / manifest, text)
+    write_atomic(index, json.dumps({key: digest}) + "\n")
     return PreparedRelease(name=name, version=entry.version, sha256=digest, manifest=manifest)
+
+
+def _holds(path: Path, digest: str) -> bool:
+    """Return whether the file is there and whole; one that was cut short would fail every unit."""
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest
 
 
 def _file(folder: Path, name: str, digest: str) -> Path:
@@ -93,15 +99,9 @@ def _read_index(path: Path) -> dict[str, str]:
     try:
         index = json.loads(path.read_text())
     except ValueError:
-        # Cut off by a kill while it was written: it is only a cache.
+        # Broken by somebody: it is only a cache.
         return {}
     return index if isinstance(index, dict) else {}
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(text)
-    temporary.replace(path)
 
 
 def _parsed(name: str, content: bytes) -> list[dict[str, Any]]:

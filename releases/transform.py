@@ -12,9 +12,6 @@ from releases.errors import ReleaseError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-TRANSFORM_VERSION: Final = "1"
-"""Raise it with any change of what this module makes of a release: it is part of the cache's key."""
-
 RUN_SERVICE_ACCOUNT: Final = "pipeline"
 """ServiceAccount of tenants' namespaces on a cluster, under which runs execute when they name none."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from components.api_export import ClusterApiExport, ClusterApiExportArgs
 from components.compute_cluster import ComputeCluster, ComputeClusterArgs
@@ -18,16 +18,14 @@ from components.tekton import TektonControllers, TektonControllersArgs
 from components.tenant import Tenant, TenantArgs
 from releases.catalog import API_SYNCAGENT_CRDS, TEKTON_PIPELINES
 from stacks import mapping, outputs, targets
-from stacks.settings import workspace_of
+from stacks.settings import COMPUTE, TENANTS, workspace_of
+from stacks.vocabulary import KCP_TARGET
 
 if TYPE_CHECKING:
     import pulumi
 
     from stacks.loader import LoadedEnvironment
     from stacks.outputs import EnvironmentOutputs
-
-COMPUTE: Final = "compute"
-TENANTS: Final = "tenants"
 
 
 def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
@@ -44,8 +42,6 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
         What layered products build on.
     """
     settings = environment.settings
-    service_path = settings.service_path
-    compute_path, tenants_path = f"{service_path}:{COMPUTE}", f"{service_path}:{TENANTS}"
     protect = settings.deletion_protection
 
     # kcp: the service's workspace, with the workspaces "compute" and "tenants" in it.
@@ -53,7 +49,7 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
     service_workspace = KcpWorkspace(
         "service", KcpWorkspaceArgs(parent=parent, workspace=settings.kcp.workspace, protect=protect)
     )
-    service = targets.kcp_workspace("service", environment, service_path, after=[service_workspace])
+    service = targets.kcp_workspace("service", environment, settings.service_path, after=[service_workspace])
     compute_workspace = KcpWorkspace(
         COMPUTE, KcpWorkspaceArgs(parent=service, workspace=COMPUTE, protect=protect)
     )
@@ -61,8 +57,8 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
         TENANTS, KcpWorkspaceArgs(parent=service, workspace=TENANTS, protect=protect)
     )
     tenant_type = TenantWorkspaceType("tenant", TenantWorkspaceTypeArgs(service=service))
-    compute = targets.kcp_workspace(COMPUTE, environment, compute_path, after=[compute_workspace])
-    tenants = targets.kcp_workspace(TENANTS, environment, tenants_path, after=[tenants_workspace])
+    compute = targets.kcp_workspace(COMPUTE, environment, settings.compute_path, after=[compute_workspace])
+    tenants = targets.kcp_workspace(TENANTS, environment, settings.tenants_path, after=[tenants_workspace])
 
     # Compute clusters: each with its API export in kcp, its controllers, and the syncer between the two.
     clusters: dict[str, pulumi.ProviderResource] = {}
@@ -82,8 +78,8 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
             SyncerArgs(
                 cluster_name=name,
                 compute=compute,
-                compute_url=environment.kubeconfigs["kcp"].at_workspace(compute_path).server,
-                certificate_authority=environment.kubeconfigs["kcp"].certificate_authority,
+                compute_url=environment.kcp.at_workspace(settings.compute_path).server,
+                certificate_authority=environment.kcp.certificate_authority,
                 cluster=cluster,
                 crds=release(API_SYNCAGENT_CRDS, ground),
                 image=mapping.SYNCER_IMAGE,
@@ -98,13 +94,13 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
             name,
             TenantArgs(
                 tenants=tenants,
-                tenants_path=tenants_path,
-                type_path=service_path,
+                tenants_path=settings.tenants_path,
+                type_path=settings.service_path,
                 workspace=workspace_of(name, tenant),
-                compute_path=compute_path,
+                compute_path=settings.compute_path,
                 cluster_name=tenant.cluster,
                 cluster=clusters[tenant.cluster],
-                kcp_kubeconfig=str(environment.kubeconfig_file("kcp")),
+                kcp_kubeconfig=str(environment.kubeconfig_file(KCP_TARGET)),
                 namespaces=tenant.namespaces,
                 access=mapping.tenant_access(tenant.access),
                 quota=mapping.tenant_quota(tenant.quota),
@@ -114,4 +110,4 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
                 after=(tenant_type, syncers[tenant.cluster]),
             ),
         )
-    return outputs.describe(environment, compute_path=compute_path, tenants_path=tenants_path)
+    return outputs.describe(environment)

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -162,38 +160,6 @@ def read(path: Path) -> Kubeconfig:
         It can't be read or used.
     """
     return parse(_read_text(path, "kubeconfig file"), path.resolve().parent)
-
-
-def write_private(path: Path, text: str) -> bool:
-    """Write a file that only its owner may read, all at once, and only where it differs.
-
-    Parameters
-    ----------
-    path
-        The file; its folder is made where it is missing.
-    text
-        What it shall hold.
-
-    Returns
-    -------
-    bool
-        Whether it was written.
-    """
-    owner_only = 0o600
-    if path.is_file() and path.read_text() == text and path.stat().st_mode & 0o777 == owner_only:
-        return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # mkstemp makes the file with mode 0600, so the credential is never readable by others, not even for a
-    # moment.
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return True
 
 
 def _read_text(path: Path, what: str) -> str:

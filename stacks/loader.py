@@ -15,9 +15,10 @@ from pydantic import ValidationError
 
 from releases.catalog import API_SYNCAGENT_CRDS, TEKTON_PIPELINES
 from releases.errors import ReleaseError
+from releases.files import RUN_FOLDER, write_atomic
 from releases.prepare import PreparedRelease, prepare
 from stacks import kubeconfigs
-from stacks.kubeconfigs import Kubeconfig, KubeconfigError, write_private
+from stacks.kubeconfigs import Kubeconfig, KubeconfigError
 from stacks.problems import PROJECT, Problem, SettingsError, from_validation, key_path, nearest, shown
 from stacks.settings import (
     EnvironmentSettings,
@@ -25,14 +26,10 @@ from stacks.settings import (
     cross_check,
     known_keys,
 )
+from stacks.vocabulary import KCP_TARGET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-RUN_FOLDER: Final = ".run"
-"""Folder of the files that the program makes, in the project's folder; git-ignored."""
-
-KCP_TARGET: Final = "kcp"
 
 _STACK_FILE: Final = re.compile(r"Pulumi\.(?P<stack>[A-Za-z0-9._-]+)\.ya?ml")
 
@@ -60,6 +57,11 @@ class LoadedEnvironment:
     kubeconfigs: Mapping[str, Kubeconfig]
     releases: Mapping[str, PreparedRelease]
     folder: Path
+
+    @property
+    def kcp(self) -> Kubeconfig:
+        """The kubeconfig of kcp."""
+        return self.kubeconfigs[KCP_TARGET]
 
     def kubeconfig_file(self, target: str) -> Path:
         """Name the file in which the units find a target's kubeconfig.
@@ -109,7 +111,7 @@ def load(project: Path | None = None) -> LoadedEnvironment:
     if not pulumi.runtime.is_dry_run():
         for name, kubeconfig in targets.items():
             text = (kubeconfig.at_kcp() if name == KCP_TARGET else kubeconfig).render()
-            write_private(root / environment.kubeconfig_file(name), text)
+            write_atomic(root / environment.kubeconfig_file(name), text, mode=0o600)
     return environment
 
 

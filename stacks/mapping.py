@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from components.access import Subject
 from components.release import ReleaseArgs
 from components.tenant_manifests import TenantAccess, TenantQuota
+from releases.catalog import API_SYNCAGENT_CRDS, catalog
 
 if TYPE_CHECKING:
     import pulumi
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from stacks.loader import LoadedEnvironment
     from stacks.settings import AccessSettings, QuotaSettings, SubjectsSettings
 
-SYNCER_IMAGE: Final = "ghcr.io/kcp-dev/api-syncagent:v0.7.0"
+SYNCER_IMAGE: Final = f"ghcr.io/kcp-dev/api-syncagent:{catalog()[API_SYNCAGENT_CRDS].version}"
+"""The agent, in the version of its CustomResourceDefinitions."""
 
 
 def subjects(settings: SubjectsSettings) -> tuple[Subject, ...]:

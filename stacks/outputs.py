@@ -101,24 +101,20 @@ class EnvironmentOutputs(Group):
     gateway: GatewayOutputs = Field(title="Gateway", description="The gateway for Git events.")
 
 
-def describe(environment: LoadedEnvironment, *, compute_path: str, tenants_path: str) -> EnvironmentOutputs:
+def describe(environment: LoadedEnvironment) -> EnvironmentOutputs:
     """Describe an environment to those who build on it.
 
     Parameters
     ----------
     environment
         The environment.
-    compute_path
-        Path of the workspace `compute`.
-    tenants_path
-        Path of the workspace `tenants`.
     """
     settings = environment.settings
-    url = environment.kubeconfigs["kcp"].kcp_url
+    url = environment.kcp.kcp_url
     versions = {name: release.version for name, release in sorted(environment.releases.items())}
     tenants = {}
     for name, tenant in sorted(settings.tenants.items()):
-        path = f"{tenants_path}:{workspace_of(name, tenant)}"
+        path = f"{settings.tenants_path}:{workspace_of(name, tenant)}"
         tenants[name] = TenantOutputs(
             workspace=path,
             url=f"{url}/clusters/{path}",
@@ -130,15 +126,15 @@ def describe(environment: LoadedEnvironment, *, compute_path: str, tenants_path:
         kcp=KcpOutputs(
             url=url,
             workspace=settings.service_path,
-            compute_workspace=compute_path,
-            tenants_workspace=tenants_path,
+            compute_workspace=settings.compute_path,
+            tenants_workspace=settings.tenants_path,
         ),
         compute_clusters={
             name: ComputeClusterOutputs(
                 pool=cluster.pool,
                 state=cluster.state,
                 distribution=cluster.distribution,
-                api_export=ApiExportOutputs(path=compute_path, name=name),
+                api_export=ApiExportOutputs(path=settings.compute_path, name=name),
                 releases=versions,
             )
             for name, cluster in sorted(settings.compute_clusters.items())

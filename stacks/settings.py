@@ -1,7 +1,7 @@
 """The settings of one environment, as its stack file states them."""
 
 from collections.abc import Collection, Mapping
-from typing import Annotated, Self, get_args, get_origin
+from typing import Annotated, Final, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.alias_generators import to_camel
@@ -22,6 +22,10 @@ from stacks.vocabulary import (
     WorkspaceName,
     WorkspacePath,
 )
+
+COMPUTE: Final = "compute"
+TENANTS: Final = "tenants"
+"""Names of the workspaces in the service's workspace."""
 
 
 class Section(BaseModel):
@@ -235,6 +239,16 @@ class EnvironmentSettings(Section):
     def service_path(self) -> str:
         """Path of the service's workspace."""
         return f"{self.kcp.parent}:{self.kcp.workspace}"
+
+    @property
+    def compute_path(self) -> str:
+        """Path of the workspace with the API exports and the syncers' accounts."""
+        return f"{self.service_path}:{COMPUTE}"
+
+    @property
+    def tenants_path(self) -> str:
+        """Path of the workspace with the tenants' workspaces."""
+        return f"{self.service_path}:{TENANTS}"
 
 
 def workspace_of(name: str, tenant: TenantSettings) -> str:

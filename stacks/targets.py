@@ -34,13 +34,17 @@ def kcp_workspace(
     after
         What makes the workspace: it must be there before anything is put into it.
     """
-    kubeconfig = environment.kubeconfigs["kcp"].at_workspace(path)
+    kubeconfig = environment.kcp.at_workspace(path)
     return Provider(
         f"kcp-{name}",
         # Without an identifier of its own, a new address or certificate could replace everything behind it.
         cluster_identifier=f"kcp:{path}",
         kubeconfig=pulumi.Output.secret(kubeconfig.render()),
         enable_server_side_apply=True,
+        # What somebody else changed of our objects is changed back; else it would be a conflict …
+        enable_patch_force=True,
+        # … and a rotated credential is written over the old one, without a gap between delete and create.
+        enable_secret_mutable=True,
         opts=pulumi.ResourceOptions(depends_on=list(after)),
     )
 
@@ -61,6 +65,10 @@ def compute_cluster(name: str, environment: LoadedEnvironment) -> Provider:
         cluster_identifier=f"cluster:{name}",
         kubeconfig=pulumi.Output.secret(environment.kubeconfigs[name].render()),
         enable_server_side_apply=True,
+        # What somebody else changed of our objects is changed back; else it would be a conflict …
+        enable_patch_force=True,
+        # … and a rotated credential is written over the old one, without a gap between delete and create.
+        enable_secret_mutable=True,
         # A dead cluster must not hold up the others …
         skip_update_unreachable=True if state in (ClusterState.UNREACHABLE, ClusterState.GONE) else None,
         # … and one that never comes back must not hold up its own removal.

@@ -15,8 +15,8 @@ NAMESPACE_NAME_MAX: Final = 63
 WORKSPACE_NAME_MAX: Final = 63
 WORKSPACE_PATH_MAX: Final = 200
 
-RESERVED_CLUSTER_NAMES: Final = frozenset({"kcp", "releases", "users"})
-"""Names that the files beside a cluster's kubeconfig already have (`.run/<stack>/kubeconfigs`, `.local`)."""
+KCP_TARGET: Final = "kcp"
+"""Name of kcp beside the compute clusters' (`.run/<stack>/kubeconfigs`): none of them can have it."""
 
 RESERVED_NAMESPACES: Final = ("kube-", "kcp-", "pipeline-service", "tekton-")
 """Beginnings of namespaces' names that belong to the platform, not to a tenant."""
@@ -56,8 +56,8 @@ def _label(value: str, *, longest: int) -> str:
 
 
 def _cluster_name(value: str) -> str:
-    if value in RESERVED_CLUSTER_NAMES:
-        refuse("the name is reserved", f"use another than {', '.join(sorted(RESERVED_CLUSTER_NAMES))}")
+    if value == KCP_TARGET:
+        refuse("the name is reserved for kcp itself", f"use another than {KCP_TARGET}")
     return _label(value, longest=CLUSTER_NAME_MAX)
 
 

@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
         return _USAGE
     try:
         request = read_request(os.environ)
-        if arguments[0] == "delete" and request.abandoned:
+        if request.abandoned:
             sys.stdout.write(f"{request.name}: forgotten, since its cluster is gone for ever\n")
             return 0
         with Kubectl(request) as kubectl:

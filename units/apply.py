@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from units.delete import delete_objects
 from units.errors import KubectlError, UnitError
 from units.inventory import read_inventory, write_inventory
 from units.manifest import (
@@ -17,6 +18,7 @@ from units.manifest import (
     parse,
     serialize,
 )
+from units.wait import wait_established
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +67,7 @@ def apply(kubectl: Kubectl, request: Request, stdin: str) -> str:
     kept = _prune(kubectl, wanted, before)
     write_inventory(kubectl, request, wanted | kept, "applied")
     pruned = len(_dropped(wanted, before)) - len(kept)
-    done = f"{request.name} {request.version}: {len(wanted)} objects applied, {pruned} pruned"
+    done = f"{request.title}: {len(wanted)} objects applied, {pruned} pruned"
     if kept:
         done += f", {len(kept)} kept because objects of their kind exist: {', '.join(map(str, sorted(kept)))}"
     return done
@@ -94,14 +96,7 @@ def _apply_all(kubectl: Kubectl, request: Request, manifests: Sequence[Manifest]
     # release's own objects can only be read once the server serves their kind.
     _server_side_apply(kubectl, request, [manifest for manifest in manifests if manifest not in later])
     if later:
-        names = [f"customresourcedefinitions/{identify(definition).name}" for definition in definitions]
-        kubectl.run(
-            "wait",
-            *names,
-            "--for=condition=Established",
-            f"--timeout={_ESTABLISHED_SECONDS}s",
-            seconds=_ESTABLISHED_SECONDS + 10,
-        )
+        wait_established(kubectl, definitions, seconds=_ESTABLISHED_SECONDS)
         _server_side_apply(kubectl, request, later)
 
 
@@ -152,49 +147,3 @@ def _has_objects(kubectl: Kubectl, definition: Identity) -> bool:
         return False
     found = kubectl.get(definition.name, "--all-namespaces", "--chunk-size=1")
     return bool(found and found["items"])
-
-
-def _is_immortal(identity: Identity) -> bool:
-    # Every API server refuses to delete these, kcp's too; a tenant's workspace takes its own with it.
-    return identity.kind == "Namespace" and identity.name in ("default", "kube-public", "kube-system")
-
-
-def delete_objects(kubectl: Kubectl, identities: Sequence[Identity], *, seconds: int) -> None:
-    """Delete objects and wait until they are gone; those that are not there any more are no error.
-
-    Parameters
-    ----------
-    kubectl
-        The API server.
-    identities
-        The objects.
-    seconds
-        How long it may take.
-
-    Raises
-    ------
-    KubectlError
-        It failed, or took too long.
-    """
-    remaining = [identity for identity in identities if not _is_immortal(identity)]
-    while remaining:
-        try:
-            kubectl.run(
-                "delete",
-                "--ignore-not-found",
-                "--wait=true",
-                f"--timeout={seconds}s",
-                "--filename=-",
-                stdin=serialize([identity.reference() for identity in remaining]),
-                seconds=seconds + 30,
-                patient=False,
-            )
-        except KubectlError as error:
-            unserved = set(re.findall(r'no matches for kind "([^"]+)" in version "([^"]+)"', error.stderr))
-            left = [one for one in remaining if (one.kind, one.api_version) not in unserved]
-            if len(left) == len(remaining):
-                raise
-            # A kind that the server no longer serves has no object left either.
-            remaining = left
-        else:
-            return

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from units.apply import delete_objects
 from units.errors import KubectlError, UnitError
 from units.inventory import inventory_name, read_inventory
-from units.manifest import in_delete_stages
+from units.manifest import in_delete_stages, serialize
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from units.kubectl import Kubectl
     from units.manifest import Identity
     from units.request import Request
@@ -20,6 +22,11 @@ _DRAIN_SECONDS: Final = 90
 _STAGE_SECONDS: Final = 180
 _PAUSE_SECONDS: Final = 2.0
 _BINDINGS: Final = ("RoleBinding", "ClusterRoleBinding")
+
+_UNSERVED: Final = "the server doesn't have a resource type"
+"""What kubectl says of a resource whose API is gone: no object of it is left either."""
+
+_NO_MATCH: Final = re.compile(r'no matches for kind "([^"]+)" in version "([^"]+)"')
 
 
 def delete(kubectl: Kubectl, request: Request) -> str:
@@ -76,6 +83,52 @@ def delete(kubectl: Kubectl, request: Request) -> str:
     return done
 
 
+def delete_objects(kubectl: Kubectl, identities: Sequence[Identity], *, seconds: int) -> None:
+    """Delete objects and wait until they are gone; those that are not there any more are no error.
+
+    Parameters
+    ----------
+    kubectl
+        The API server.
+    identities
+        The objects.
+    seconds
+        How long it may take.
+
+    Raises
+    ------
+    KubectlError
+        It failed, or took too long.
+    """
+    remaining = [identity for identity in identities if not _is_immortal(identity)]
+    while remaining:
+        try:
+            kubectl.run(
+                "delete",
+                "--ignore-not-found",
+                "--wait=true",
+                f"--timeout={seconds}s",
+                "--filename=-",
+                stdin=serialize([identity.reference() for identity in remaining]),
+                seconds=seconds + 30,
+                patient=False,
+            )
+        except KubectlError as error:
+            unserved = set(_NO_MATCH.findall(error.stderr))
+            left = [one for one in remaining if (one.kind, one.api_version) not in unserved]
+            if len(left) == len(remaining):
+                raise
+            # A kind that the server no longer serves has no object left either.
+            remaining = left
+        else:
+            return
+
+
+def _is_immortal(identity: Identity) -> bool:
+    # Every API server refuses to delete these, kcp's too; a tenant's workspace takes its own with it.
+    return identity.kind == "Namespace" and identity.name in ("default", "kube-public", "kube-system")
+
+
 def _delete(kubectl: Kubectl, request: Request, identities: list[Identity]) -> None:
     try:
         delete_objects(kubectl, identities, seconds=_STAGE_SECONDS)
@@ -89,10 +142,7 @@ def _holding(kubectl: Kubectl, identities: list[Identity]) -> str:
     """Say which finalizers hold the objects that remain."""
     held: list[str] = []
     for identity in identities:
-        resource = (
-            f"{identity.kind}.{identity.api_version.replace('/', '.')}" if identity.group else identity.kind
-        )
-        resource = f"{identity.kind}.{identity.group}" if identity.group else resource
+        resource = f"{identity.kind}.{identity.group}" if identity.group else identity.kind
         place = [f"--namespace={identity.namespace}"] if identity.namespace else []
         try:
             found = kubectl.get(resource, identity.name, *place, patient=False)
@@ -136,7 +186,7 @@ def _drain(kubectl: Kubectl, request: Request) -> int:
                 seconds=_STAGE_SECONDS,
             )
         except KubectlError as error:
-            if "the server doesn't have a resource type" not in error.stderr:
+            if _UNSERVED not in error.stderr:
                 raise
     deadline = time.monotonic() + _DRAIN_SECONDS
     while (left := _remaining(kubectl, request)) and time.monotonic() < deadline:
@@ -152,7 +202,7 @@ def _remaining(kubectl: Kubectl, request: Request) -> list[tuple[str, dict[str, 
         try:
             listed = kubectl.get(resource, "--all-namespaces", patient=False)
         except KubectlError as error:
-            if "the server doesn't have a resource type" not in error.stderr:
+            if _UNSERVED not in error.stderr:
                 raise
             continue
         found += [(resource, item) for item in (listed or {"items": []})["items"]]

@@ -106,7 +106,7 @@ def write_inventory(kubectl: Kubectl, request: Request, objects: frozenset[Ident
             "objects": json.dumps(
                 [[one.api_version, one.kind, one.namespace, one.name] for one in sorted(objects)]
             ),
-            "version": request.version,
+            **({"version": request.version} if request.version else {}),
             "sha256": request.sha256,
             "incarnation": str(request.incarnation),
             "state": state,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import tempfile
 import time
@@ -177,8 +178,5 @@ class Kubectl:
         return found
 
     def _forget(self) -> None:
-        for path in sorted(Path(self._cache.name).rglob("*"), reverse=True):
-            if path.is_dir():
-                path.rmdir()
-            else:
-                path.unlink()
+        shutil.rmtree(self._cache.name)
+        Path(self._cache.name).mkdir(mode=0o700)

@@ -42,7 +42,7 @@ class Request:
     name
         Name of the unit, and of its inventory.
     version
-        Version of what it applies.
+        Version of what it applies; None where that has none.
     sha256
         Digest that its manifest must have.
     server
@@ -72,7 +72,7 @@ class Request:
     """
 
     name: str
-    version: str
+    version: str | None
     sha256: str
     server: str | None
     parent: tuple[str, str] | None
@@ -86,6 +86,11 @@ class Request:
     drain: tuple[str, ...]
     release_finalizers: tuple[str, ...]
     abandoned: bool
+
+    @property
+    def title(self) -> str:
+        """What its messages call it: its name, and its version where it has one."""
+        return f"{self.name} {self.version}" if self.version else self.name
 
     def manifest(self, stdin: str) -> str:
         """Get the manifest, and make sure that it is the one that was reviewed.
@@ -137,7 +142,7 @@ def read_request(environment: Mapping[str, str]) -> Request:
     server, parent = (None, None) if not workspace or abandoned else _addresses(kubeconfig, workspace)
     return Request(
         name=_required(environment, "UNIT_NAME"),
-        version=_required(environment, "UNIT_VERSION"),
+        version=environment.get("UNIT_VERSION") or None,
         sha256=_required(environment, "UNIT_SHA256"),
         server=server,
         parent=parent,

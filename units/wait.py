@@ -10,7 +10,7 @@ from units.errors import KubectlError, UnitError
 from units.manifest import CRD, identify, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from units.kubectl import Kubectl
     from units.manifest import Manifest
@@ -45,7 +45,7 @@ def wait(kubectl: Kubectl, request: Request, stdin: str) -> str:
     """
     manifests = parse(request.manifest(stdin))
     deadline = time.monotonic() + request.wait_seconds
-    _wait_for_definitions(kubectl, manifests, deadline)
+    wait_established(kubectl, manifests, seconds=max(1, request.wait_seconds))
     workloads = _workloads(manifests)
     for namespace, names in sorted(workloads.items()):
         _wait_for_workloads(kubectl, namespace, names, deadline)
@@ -53,10 +53,26 @@ def wait(kubectl: Kubectl, request: Request, stdin: str) -> str:
         _wait_for_condition(kubectl, condition, deadline)
     count = sum(len(names) for names in workloads.values())
     conditions = len(request.conditions)
-    return f"{request.name} {request.version}: {count} workloads available, {conditions} conditions hold"
+    return f"{request.title}: {count} workloads available, {conditions} conditions hold"
 
 
-def _wait_for_definitions(kubectl: Kubectl, manifests: list[Manifest], deadline: float) -> None:
+def wait_established(kubectl: Kubectl, manifests: Iterable[Manifest], *, seconds: int) -> None:
+    """Wait until CustomResourceDefinitions are served.
+
+    Parameters
+    ----------
+    kubectl
+        The API server.
+    manifests
+        The objects among which they are; the others don't matter.
+    seconds
+        How long that may take.
+
+    Raises
+    ------
+    UnitError
+        It took too long.
+    """
     names = [
         f"customresourcedefinitions/{identify(manifest).name}"
         for manifest in manifests
@@ -64,9 +80,9 @@ def _wait_for_definitions(kubectl: Kubectl, manifests: list[Manifest], deadline:
     ]
     if not names:
         return
-    left = max(1, int(deadline - time.monotonic()))
+    timeout = f"--timeout={seconds}s"
     try:
-        kubectl.run("wait", *names, "--for=condition=Established", f"--timeout={left}s", seconds=left + 10)
+        kubectl.run("wait", *names, "--for=condition=Established", timeout, seconds=seconds + 10)
     except KubectlError as error:
         raise UnitError(f"a CustomResourceDefinition is not established: {error}") from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import hashlib
 import json
@@ -11,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,6 @@ from local.commands import run
 from local.errors import LocalError
 from local.toolchain.catalog import FOLDER, Module
 
-_OLDEST_GO = 21  # the second part of 1.21, the first version that obeys the line `go` of a go.mod
 _HEARTBEAT = 15.0  # seconds between two signs of life of a long build
 
 
@@ -47,10 +47,20 @@ class Toolchain:
 
 
 def _fits(program: str) -> bool:
-    """Return whether this Go can read the ``go.mod`` files, and so fetch the version that they ask for."""
+    """Return whether this Go is new enough for every ``go.mod``; fetching another may be forbidden."""
     printed = subprocess.run([program, "version"], capture_output=True, text=True, timeout=60, check=False)
-    found = re.search(r"\bgo1\.(\d+)", printed.stdout)
-    return found is not None and int(found[1]) >= _OLDEST_GO
+    found = re.search(r"\bgo(\d+\.\d+(?:\.\d+)?)", printed.stdout)
+    return found is not None and _parts(found[1]) >= needed_go()
+
+
+def _parts(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
+def needed_go() -> tuple[int, ...]:
+    """Return the oldest Go that builds everything: the highest line ``go`` of all ``go.mod`` files."""
+    texts = (path.read_text() for path in FOLDER.glob("*/go.mod"))
+    return max(_parts(version) for text in texts for version in re.findall(r"^go (\S+)$", text, re.MULTILINE))
 
 
 @functools.cache
@@ -131,7 +141,6 @@ def fits_on_path(module: Module, path: str) -> bool:
 
 def _build(module: Module, target: Path, report: Callable[[str], None]) -> None:
     partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     log = target.with_name(f"{target.name}.log")
     started = time.monotonic()
@@ -163,7 +172,6 @@ def _build(module: Module, target: Path, report: Callable[[str], None]) -> None:
         copied = partial / Path(file).name
         shutil.copyfile(module_source(module) / file, copied)
         copied.chmod(0o755)
-    shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
 
 
@@ -190,19 +198,43 @@ def ensure(modules: Sequence[Module], cache: Path, report: Callable[[str], None]
     LocalError
         A build failed; names the program and its log.
     """
-    missing: list[tuple[Module, Path]] = []
-    folders: dict[str, Path] = {}
-    for module in modules:
-        target = cache / "toolchain" / f"{module.name}-{key(module)}"
-        if target.is_dir():
-            folders[module.name] = target
-        elif not fits_on_path(module, path):
-            folders[module.name] = target
-            missing.append((module, target))
+    folders = wanted_folders(modules, cache, path=path)
+    if all(folder.is_dir() for folder in folders.values()):
+        return Toolchain(folders=folders)
+    (cache / "toolchain").mkdir(parents=True, exist_ok=True)
+    with (cache / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            report("waiting for another checkout to end its build …")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        for partial in (cache / "toolchain").glob("*.partial-*"):  # of builds that were killed
+            shutil.rmtree(partial)
+        _build_missing(modules, folders, report)
+    return Toolchain(folders=folders)
+
+
+def wanted_folders(modules: Sequence[Module], cache: Path, *, path: str) -> dict[str, Path]:
+    """Return the folder of each module's programs, built or not, by name; none for what is on ``path``."""
+    folders = {module.name: cache / "toolchain" / f"{module.name}-{key(module)}" for module in modules}
+    return {
+        module.name: folders[module.name]
+        for module in modules
+        if folders[module.name].is_dir() or not fits_on_path(module, path)
+    }
+
+
+def _build_missing(
+    modules: Sequence[Module], folders: Mapping[str, Path], report: Callable[[str], None]
+) -> None:
+    missing = [
+        (module, folders[module.name])
+        for module in modules
+        if module.name in folders and not folders[module.name].is_dir()
+    ]
     for number, (module, target) in enumerate(missing, start=1):
         prefix = f"building {module.name} {module.version} ({number} of {len(missing)})"
         report(f"{prefix} …")
         started = time.monotonic()
         _build(module, target, functools.partial(_report_under, prefix, report))
         report(f"{prefix}: done in {time.monotonic() - started:.0f} s")
-    return Toolchain(folders=folders)

@@ -14,8 +14,6 @@ import pytest
 from tests.support.apiserver import ControlPlane, control_plane, require_binaries
 from tests.support.pulumi_project import ROOT, PulumiProject
 
-pytestmark = pytest.mark.engine
-
 SECRET = "plain-text-of-a-secret"
 PROGRAM = """
 kubeconfig = pulumi.Output.secret(Path("kubeconfig").read_text())

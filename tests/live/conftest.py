@@ -9,8 +9,3 @@ from tests.support.live import ROOT
 def _deployed() -> None:
     if not (ROOT / ".local" / "kubeconfig").is_file():
         pytest.fail("the live tests need the embedded environment: run `make test-live`", pytrace=False)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        item.add_marker(pytest.mark.live)

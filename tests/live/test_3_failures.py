@@ -30,3 +30,18 @@ def test_a_pipeline_succeeds_after_all_of_a_node_died() -> None:
         os.kill(daemon_process(f"local-a/{daemon}"), signal.SIGKILL)
     local("up")
     local("demo")
+
+
+def test_pods_resolve_services_by_name_even_after_somebody_deleted_the_resolver() -> None:
+    kubectl("local-b", "delete", "deployment", "coredns", "--namespace=kube-system")
+    local("up")
+    lookup = (
+        "run",
+        "lookup",
+        "--image=docker.io/library/busybox:1.36",
+        "--restart=Never",
+        "--rm",
+        "--attach",
+    )
+    name = "kubernetes.default.svc.cluster.local"
+    assert "10.85." in kubectl("local-b", *lookup, "--command", "--", "nslookup", name).out

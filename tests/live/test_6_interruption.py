@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import signal
 
-from tests.support.live import interrupted_up, kubectl, local, objects, pulumi, recover, resources, state
+from tests.support.live import (
+    ROOT,
+    interrupted_up,
+    kubectl,
+    local,
+    objects,
+    pulumi,
+    recover,
+    resources,
+    state,
+)
 
 CLUSTERS = ("local-a", "local-b")
+OURS = ("clusterroles,clusterrolebindings", "--selector=app.kubernetes.io/part-of=pipeline-service")
 BUILT_IN = {"default", "kube-node-lease", "kube-public", "kube-system"}
 
 
@@ -14,8 +25,16 @@ def names(context: str, *arguments: str) -> set[str]:
     return {entry["metadata"]["name"] for entry in objects(context, *arguments)}
 
 
+def assert_something_to_recover() -> None:
+    locks = list((ROOT / ".local" / "pulumi" / "state" / ".pulumi" / "locks").rglob("*.json"))
+    assert locks, "the engine was killed, and yet its lock is gone"
+    assert state().get("pending_operations"), "the engine was killed between two operations"
+
+
 def test_destroy_leaves_nothing_and_interruptions_change_nothing_in_the_end() -> None:
     undisturbed = set(resources())
+    for cluster in CLUSTERS:
+        assert names(cluster, *OURS), "the selector finds nothing, so it would prove nothing below"
 
     pulumi("destroy", "--yes", "--skip-preview", "--run-program")
 
@@ -25,11 +44,7 @@ def test_destroy_leaves_nothing_and_interruptions_change_nothing_in_the_end() ->
         assert names(cluster, "namespaces") == BUILT_IN
         assert names(cluster, "customresourcedefinitions") == set()
         assert names(cluster, "validatingwebhookconfigurations,mutatingwebhookconfigurations") == set()
-        ours = (
-            "clusterroles,clusterrolebindings",
-            "--selector=app.kubernetes.io/managed-by=pipeline-service",
-        )
-        assert names(cluster, *ours) == set()
+        assert names(cluster, *OURS) == set()
         tekton = {name for name in names(cluster, "clusterroles,clusterrolebindings") if "tekton" in name}
         assert tekton == set()
 
@@ -38,9 +53,11 @@ def test_destroy_leaves_nothing_and_interruptions_change_nothing_in_the_end() ->
     assert recover().status == 0
     # While a unit is being applied: kubectl and the plugin outlive the engine.
     interrupted_up(r"tekton-pipelines-apply creating", signal.SIGKILL)
+    assert_something_to_recover()
     assert recover().status == 0
     # While a Kubernetes object is being made and waited for.
     interrupted_up(r"-agent creating", signal.SIGKILL)
+    assert_something_to_recover()
     assert recover().status == 0
     assert recover().out.strip() == "nothing to do"
 

@@ -9,11 +9,11 @@ import psutil
 import pytest
 import yaml
 
-from local.environment import Environment, Nodes, Wanted
+from local.environment import Environment
 from local.layout import Layout, default_layout
 from local.node import PRIVATE_PATHS
 from local.processes import owned, wait_until
-from local.wanted import wanted_of
+from local.wanted import Nodes, Wanted, wanted_of
 from stacks.loader import read_stack_file
 from tests.support.live import daemon_process
 
@@ -55,7 +55,7 @@ def test_down_leaves_no_process_namespace_interface_mount_or_rule(second: Enviro
     before = traces()
     with second.exclusive():
         try:
-            second.up(Wanted(clusters=("local-a",), users={"alice": ()}, nodes=Nodes.REAL))
+            second.up(Wanted(clusters=("local-a",), users=("alice",), nodes=Nodes.REAL))
             assert second.serves()
         finally:
             second.down()
@@ -67,7 +67,7 @@ def test_down_leaves_no_process_namespace_interface_mount_or_rule(second: Enviro
 
 
 def test_simulated_nodes_complete_rollouts_without_root_powers(second: Environment) -> None:
-    wanted = Wanted(clusters=("local-a",), users={}, nodes=Nodes.SIMULATED)
+    wanted = Wanted(clusters=("local-a",), users=(), nodes=Nodes.SIMULATED)
     pod = {
         "metadata": {"labels": {"app": "x"}},
         "spec": {"containers": [{"name": "x", "image": "example.test/x:1"}]},

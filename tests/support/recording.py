@@ -41,6 +41,8 @@ class Registration:
 class _Mocks(mocks.Mocks):
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, dict[str, Any]]:
         outputs = dict(args.inputs)
+        if args.typ.startswith("kubernetes:") and "metadata" in outputs:
+            outputs["metadata"] = {**outputs["metadata"], "uid": f"uid-of-{args.name}"}
         if args.typ == "kubernetes:core/v1:Secret" and args.inputs.get("type", "").endswith("account-token"):
             outputs["data"] = {"token": TOKEN}
         return f"{args.name}-id", outputs

@@ -27,7 +27,14 @@ _ENVIRONMENT: Final = {
     "upsertExistingObjects": "PULUMI_K8S_UPSERT_EXISTING_OBJECTS",
 }
 """Flags that an environment variable sets where the configuration does not."""
-_REFUSED: Final = ("renderYamlToDirectory", "alwaysRender", "strictMode")
+_REFUSED: Final = (
+    "alwaysRender",
+    "helmReleaseSettings",
+    "kubeClientSettings",
+    "rejectUnknownResources",
+    "renderYamlToDirectory",
+    "strictMode",
+)
 _KNOWN: Final = frozenset(
     {
         *_ENVIRONMENT,
@@ -35,11 +42,8 @@ _KNOWN: Final = frozenset(
         CLUSTER_IDENTIFIER,
         "cluster",
         "context",
-        "helmReleaseSettings",
-        "kubeClientSettings",
         "kubeconfig",
         "namespace",
-        "rejectUnknownResources",
         "skipHookWarnings",
         "suppressDeprecationWarnings",
         "suppressHelmHookWarnings",

@@ -25,12 +25,6 @@ options = pulumi.ResourceOptions(provider=cluster)
 """
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if "tests/engine/plugins" in item.path.as_posix():
-            item.add_marker(pytest.mark.engine)
-
-
 @pytest.fixture(scope="session")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A control plane for the session."""

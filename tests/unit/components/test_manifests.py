@@ -229,15 +229,17 @@ def test_a_changed_kubeconfig_restarts_the_agent() -> None:
 
 
 def unit(**more: Any) -> UnitArgs:  # noqa: ANN401 -- any of its fields
-    return UnitArgs(unit="x", version="v1", sha256="0" * 64, kubeconfig=".run/k", **more)
+    return UnitArgs(unit="x", sha256="0" * 64, kubeconfig=".run/k", **more)
 
 
 def test_a_units_environment_is_text_and_has_no_empty_values() -> None:
     for variables in (environment(unit()), wait_environment(unit(wait_for=[{"resource": "a", "for": "b"}]))):
         assert all(isinstance(value, str) and value for value in variables.values())
     assert "UNIT_WORKSPACE" not in environment(unit())
+    assert environment(unit(version="v1"))["UNIT_VERSION"] == "v1"
+    assert "UNIT_VERSION" not in environment(unit())
     assert environment(unit(state="gone"))["UNIT_ABANDONED"] == "true"
-    assert json.loads(environment(unit(drain=["a.b"]))["UNIT_DRAIN"]) == ["a.b"]
+    assert environment(unit(drain=["a.b"]))["UNIT_DRAIN"] == '["a.b"]'
 
 
 def test_manifests_survive_being_written_as_yaml() -> None:

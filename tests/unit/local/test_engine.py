@@ -75,5 +75,13 @@ def test_another_stack_or_command_is_passed_on_as_it_is(layout: Layout, argument
     assert run(layout, *arguments) == "none"
 
 
+def test_a_checkout_reached_by_a_link_and_flags_before_the_verb_count_too(
+    layout: Layout, tmp_path: Path
+) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(layout.root)
+    assert run(layout, "--color=never", "up", folder=link) != "none"
+
+
 def test_another_project_is_passed_on_as_it_is(layout: Layout, tmp_path: Path) -> None:
     assert run(layout, "up", folder=tmp_path) == "none"

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from local import images as catalogue
-from local.images import PAUSE_IMAGE, SYNCAGENT_IMAGE, TEKTON_VERSION, ImageError, ImageSpec, images, ko_image
+from local.images import PAUSE_IMAGE, SYNCAGENT_IMAGE, TEKTON_VERSION, images, ko_image
 from local.manifests import SYNCAGENT_VERSION
+from local.oci import ImageError, ImageSpec
+from local.preflight import NODE_PACKAGES
 from releases.catalog import API_SYNCAGENT_CRDS, TEKTON_PIPELINES, find
 from stacks import mapping
 
@@ -36,8 +38,8 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def catalog(host: Path) -> dict[str, ImageSpec]:
     specs = images(
-        host / "tools",
-        host / "busybox",
+        lambda module, name: host / "tools" / module.name / name,
+        busybox=host / "busybox",
         tini=host / "tini",
         git=host / "git",
         ca_bundle=host / "ca.crt",
@@ -126,7 +128,7 @@ def test_a_missing_package_is_named(host: Path, name: str, package: str) -> None
     (host / name).unlink()
     with pytest.raises(ImageError, match=f"install the package {package}$"):
         catalog(host)
-    assert package in catalogue.PACKAGES
+    assert package in NODE_PACKAGES.values()
 
 
 def test_a_missing_library_is_named(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,7 +134,7 @@ def test_written_files_hold_no_comment_but_keep_comments_that_are_data(
 
 def test_a_second_run_leaves_the_files_untouched(modules: dict[str, Path], tmp_path: Path) -> None:
     first = [path.stat() for path in write_release_manifests(modules, tmp_path / "out")]
-    second = [path.stat() for path in write_release_manifests(modules.__getitem__, tmp_path / "out")]
+    second = [path.stat() for path in write_release_manifests(modules, tmp_path / "out")]
     assert [(s.st_ino, s.st_mtime_ns) for s in first] == [(s.st_ino, s.st_mtime_ns) for s in second]
 
 

@@ -38,6 +38,6 @@ def test_a_subnet_that_the_machine_uses_is_avoided(tmp_path: Path, monkeypatch: 
 
 
 def test_names_fit_the_kernels_limit_for_interfaces(registered: Network) -> None:
-    longest = max(f"ps{'abc123'}-{host.index}" for host in registered.hosts(["kcp"]).values())
+    longest = max(f"pi{'abc123'}-{host.index}" for host in registered.hosts(["kcp"]).values())
     assert len(longest) <= 15
-    assert len(registered.bridge) <= 15
+    assert len(registered.uplink) <= 15

@@ -175,6 +175,17 @@ def test_a_lost_or_broken_cache_is_made_anew(tmp_path: Path) -> None:
     assert (tmp_path / first.manifest).is_file()
 
 
+def test_a_changed_transformation_is_applied_to_an_unchanged_publication(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = yaml.safe_dump_all(TEKTON)
+    first = prepared(tmp_path, text)
+    monkeypatch.setattr("releases.prepare.transform", lambda _, manifests: manifests[:1])
+    assert prepared(tmp_path, text) == first
+    monkeypatch.setattr("releases.prepare._TRANSFORMATION", b"another module")
+    assert prepared(tmp_path, text).sha256 != first.sha256
+
+
 @pytest.mark.parametrize(
     ("content", "why"),
     [

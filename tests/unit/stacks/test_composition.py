@@ -103,7 +103,7 @@ def test_a_release_is_updated_never_replaced_when_its_manifest_changes() -> None
 def test_a_tenant_comes_after_its_syncer_and_so_goes_before_it() -> None:
     agent = dev().named("local-a-agent").urn
     other = dev().named("local-b-agent").urn
-    for part in ("demo-workspace", "demo.default-namespace", "demo-apply", "demo-ready"):
+    for part in ("demo-workspace", "demo.local-a.default-namespace", "demo-apply", "demo-ready"):
         reached = dev().reaches(dev().named(part).urn)
         assert agent in reached
         assert other not in reached
@@ -111,7 +111,12 @@ def test_a_tenant_comes_after_its_syncer_and_so_goes_before_it() -> None:
 
 def test_what_lies_inside_a_tenants_workspace_goes_before_workspace_and_namespaces() -> None:
     needed = dev().named("demo-apply").dependencies
-    for part in ("demo-workspace", "demo.default-namespace", "demo.default-syncer", "demo.default-quota"):
+    for part in (
+        "demo-workspace",
+        "demo.local-a.default-namespace",
+        "demo.local-a.default-syncer",
+        "demo.local-a.default-quota",
+    ):
         assert dev().named(part).urn in needed
 
 
@@ -139,13 +144,15 @@ def test_content_of_a_workspace_waits_for_the_workspace() -> None:
 
 def test_the_agent_owns_the_exports_schemas() -> None:
     export = dev().named("local-a-export")
-    assert export.ignore_changes == ("spec",)
-    assert export.inputs["spec"] == {}
+    assert "spec" not in export.inputs
 
 
-def test_nobody_but_the_program_may_bind_where_no_binder_is_named() -> None:
-    assert not [one for one in dev().registrations.values() if one.name.endswith("-binders")]
-    [rule] = dev().named("local-a-bind").inputs["rules"]
+def test_nobody_but_the_program_may_bind_an_export() -> None:
+    role = dev().named("local-a-bind").inputs
+    bindings = [one.inputs for one in dev().registrations.values() if "roleRef" in one.inputs]
+    assert bindings
+    assert role["metadata"]["name"] not in {binding["roleRef"]["name"] for binding in bindings}
+    [rule] = role["rules"]
     assert (rule["verbs"], rule["resourceNames"]) == (["bind"], ["local-a"])
 
 
@@ -156,7 +163,7 @@ def test_workspaces_wait_until_they_are_ready() -> None:
 
 
 @pytest.mark.parametrize("protected", [True, False])
-def test_deletion_protection_covers_workspaces_exports_and_tenants_namespaces(*, protected: bool) -> None:
+def test_deletion_protection_covers_workspaces_exports_and_all_of_a_tenant(*, protected: bool) -> None:
     recorder, _ = record(environment({"a": {}}, {"t": {"cluster": "a"}}, deletionProtection=protected))
     found = {one.name for one in recorder.registrations.values() if one.protect}
     expected = {
@@ -165,7 +172,8 @@ def test_deletion_protection_covers_workspaces_exports_and_tenants_namespaces(*,
         "tenants-workspace",
         "a-export",
         "t-workspace",
-        "t.default-namespace",
+        "t.a.default-namespace",
+        "t-apply",
     }
     assert found == (expected if protected else set())
 
@@ -176,6 +184,21 @@ def test_an_unreachable_cluster_is_left_as_it_is() -> None:
     assert "skipUpdateUnreachable" not in recorder.named("cluster-b").inputs
     assert recorder.named("a-tekton-pipelines-apply").ignore_changes == ("*",)
     assert recorder.named("b-tekton-pipelines-apply").ignore_changes == ()
+
+
+def test_what_lies_in_a_workspace_is_applied_anew_where_the_workspace_was_made_anew() -> None:
+    variables = dev().named("demo-apply").inputs["environment"]
+    assert variables["UNIT_LIES_IN"] == "uid-of-demo-workspace"
+
+
+def test_drift_is_changed_back_and_credentials_are_replaced_in_place() -> None:
+    providers = [one for one in dev().registrations.values() if one.type == "pulumi:providers:kubernetes"]
+    assert len(providers) == 6
+    for provider in providers:
+        assert (provider.inputs["enablePatchForce"], provider.inputs["enableSecretMutable"]) == (
+            "true",
+            "true",
+        )
 
 
 def test_a_lost_clusters_resources_are_forgotten_not_deleted() -> None:

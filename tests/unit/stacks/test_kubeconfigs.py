@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from stacks.kubeconfigs import Kubeconfig, KubeconfigError, parse, read, write_private
+from stacks.kubeconfigs import Kubeconfig, KubeconfigError, parse, read
 
 
 def document(**changes: object) -> dict[str, Any]:
@@ -86,17 +86,6 @@ def test_an_unusable_kubeconfig_is_refused_without_showing_it(text: str, why: st
 def test_a_folder_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(KubeconfigError, match="can't be read"):
         read(tmp_path)
-
-
-def test_a_private_file_is_written_only_where_it_differs(tmp_path: Path) -> None:
-    path = tmp_path / "folder" / "kubeconfig"
-    assert write_private(path, "one")
-    assert not write_private(path, "one")
-    path.chmod(0o644)
-    assert write_private(path, "one")
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert write_private(path, "two")
-    assert [one.name for one in path.parent.iterdir()] == ["kubeconfig"]
 
 
 def test_the_same_credential_gives_the_same_text(tmp_path: Path) -> None:

@@ -49,6 +49,12 @@ def run_delete(kubectl: FakeKubectl, **more: str) -> str:
     return delete(kubectl, request(**more))  # type: ignore[arg-type]
 
 
+def test_a_unit_without_a_version_is_called_by_its_name_alone() -> None:
+    kubectl = FakeKubectl()
+    assert run_apply(kubectl, manifest("ConfigMap", "x")).startswith("tekton v1: 1 objects")
+    assert run_apply(kubectl, manifest("ConfigMap", "x"), UNIT_VERSION="").startswith("tekton: 1 objects")
+
+
 def names(kubectl: FakeKubectl) -> set[str]:
     return {f"{one.kind}/{one.name}" for one in kubectl.objects}
 
@@ -339,8 +345,10 @@ def test_errors_are_one_line_without_a_traceback(tmp_path: Path) -> None:
     assert "--run-program" in line
 
 
-def test_a_lost_clusters_unit_is_forgotten_without_any_contact(tmp_path: Path) -> None:
-    result = command(tmp_path, "delete", UNIT_ABANDONED="true")
+@pytest.mark.parametrize("verb", ["apply", "wait", "delete"])
+def test_a_lost_clusters_unit_is_forgotten_without_any_contact(tmp_path: Path, verb: str) -> None:
+    # Apply and wait, too: only an update that succeeds brings the flag into the state, for the delete.
+    result = command(tmp_path, verb, UNIT_ABANDONED="true")
     assert (result.returncode, result.stderr) == (0, "")
 
 

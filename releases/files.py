@@ -1,10 +1,14 @@
-"""Writing files so that a reader, or a later run, never finds half of one."""
+"""Write files so that a reader, or a later run, never finds half of one."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from pathlib import Path
+from typing import Final
+
+RUN_FOLDER: Final = ".run"
+"""Folder of the files that the program makes, in the project's folder; git-ignored."""
 
 
 def write_atomic(path: Path, content: str | bytes, *, mode: int = 0o644) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from local.files import write_atomic
+from releases.files import write_atomic
 
 
 def test_the_same_content_is_not_written_again(tmp_path: Path) -> None:
@@ -38,3 +38,14 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
         write_atomic(path, "two")
     assert path.read_text() == "one"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_private_file_is_written_only_where_it_differs(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "kubeconfig"
+    assert write_atomic(path, "one", mode=0o600)
+    assert not write_atomic(path, "one", mode=0o600)
+    path.chmod(0o644)
+    assert write_atomic(path, "one", mode=0o600)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert write_atomic(path, "two", mode=0o600)
+    assert [one.name for one in path.parent.iterdir()] == ["kubeconfig"]
