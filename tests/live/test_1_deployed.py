@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.support.live import TENANT_WORKSPACE, in_workspace, kubectl, local, pulumi, resources
+from tests.support.live import TENANT_WORKSPACE, in_workspace, kubectl, local, objects, pulumi, resources
 
 
 def may(user: str, verb: str, resource: str) -> bool:
@@ -49,7 +49,9 @@ def test_the_outputs_name_where_things_are() -> None:
     assert outputs["tenants"]["demo"]["workspace"] == TENANT_WORKSPACE
     namespace = outputs["tenants"]["demo"]["namespaces"]["default"]
     cluster = outputs["tenants"]["demo"]["cluster"]
-    kubectl(cluster, "get", "resourcequota,limitrange,serviceaccount/pipeline", f"--namespace={namespace}")
+    kubectl(cluster, "get", "serviceaccount", "pipeline", f"--namespace={namespace}")
+    for kind in ("resourcequota", "limitrange"):
+        assert objects(cluster, kind, f"--namespace={namespace}")
 
 
 def test_no_plugin_is_started_for_a_default_provider() -> None:
