@@ -84,16 +84,19 @@ class KubernetesObject(pulumi.CustomResource):
         )
 
     @property
-    def data(self) -> pulumi.Output[Mapping[str, str]]:
-        """The data of a Secret (base64) or ConfigMap."""
-        output: pulumi.Output[Mapping[str, str]] = pulumi.get(self, "data")
+    def data(self) -> pulumi.Output[Mapping[str, str] | None]:
+        """The data of a Secret (base64) or ConfigMap; None where a destroy runs before it was ever made."""
+        output: pulumi.Output[Mapping[str, str] | None] = pulumi.get(self, "data")
         return output
 
     @property
     def uid(self) -> pulumi.Output[str]:
-        """The object's uid: another one means that it was made anew, and that what lay in it is gone."""
+        """The object's uid: another one means that it was made anew, and that what lay in it is gone.
+
+        Empty where a destroy runs before it was ever made.
+        """
         metadata: pulumi.Output[Mapping[str, Any]] = pulumi.get(self, "metadata")
-        return metadata.apply(lambda found: str(found["uid"]))
+        return metadata.apply(lambda found: str(found.get("uid", "")))
 
 
 def register_objects(  # noqa: PLR0913 -- Pulumi's options that are used, one by one

@@ -120,5 +120,5 @@ class Syncer(pulumi.ComponentResource):
             # The agent must not start with a credential that may do nothing yet.
             depends_on=[account, *rights],
         )
-        token: pulumi.Output[str] = pulumi.Output.secret(secret.data.apply(lambda data: data["token"]))
+        token: pulumi.Output[str] = pulumi.Output.secret(secret.data.apply(manifests.token))
         return token

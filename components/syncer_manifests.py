@@ -127,6 +127,23 @@ def kcp_rights(cluster: str) -> dict[str, Manifest]:
     }
 
 
+def token(data: Mapping[str, str] | None) -> str:
+    """Read the token (base64) out of the data of a token Secret.
+
+    Parameters
+    ----------
+    data
+        The Secret's data, or None where it does not exist: when a destroy runs the program on a stack that was
+        deployed in part. Nothing is made from the empty token then.
+
+    Raises
+    ------
+    KeyError
+        The Secret exists and kcp has not filled it in.
+    """
+    return "" if data is None else data["token"]
+
+
 def kubeconfig(url: str, certificate_authority: str | None, token: str) -> str:
     """Make the kubeconfig with which an agent reaches kcp.
 

@@ -55,6 +55,9 @@ def test_destroy_leaves_nothing_and_interruptions_change_nothing_in_the_end() ->
     interrupted_up(r"tekton-pipelines-apply creating", signal.SIGKILL)
     assert_something_to_recover()
     assert recover().status == 0
+    # What was deployed in part can be destroyed, too: the program runs with half of its objects missing.
+    pulumi("destroy", "--yes", "--skip-preview", "--run-program")
+    assert resources() == {}
     # While a Kubernetes object is being made and waited for.
     interrupted_up(r"-agent creating", signal.SIGKILL)
     assert_something_to_recover()

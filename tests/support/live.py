@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,6 +133,8 @@ def interrupted_up(trigger: str, how: signal.Signals) -> str:
         printed.append(line)
         if not matched and re.search(trigger, line):
             matched = True
+            if how is signal.SIGKILL:
+                time.sleep(1)  # the line comes before the operation stands in the state
             process.send_signal(how)
             if how is signal.SIGKILL:
                 break

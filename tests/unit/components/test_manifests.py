@@ -254,3 +254,10 @@ def test_components_know_nothing_of_stacks() -> None:
             for line in path.read_text().splitlines()
             if line.startswith(("from ", "import "))
         ], path.name
+
+
+def test_the_token_of_a_secret_that_was_never_made_is_empty_but_one_not_filled_in_is_an_error() -> None:
+    assert syncer.token(None) == ""
+    assert syncer.token({"token": "dA=="}) == "dA=="
+    with pytest.raises(KeyError):
+        syncer.token({})
