@@ -22,6 +22,8 @@ from components.compute_cluster import namespace
 from components.names import SYNCER_NAMESPACE, TENANT_NAMESPACE_TEMPLATE, labels
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pulumi
 
     from components.kubernetes_object import Manifest
@@ -133,8 +135,8 @@ def token(data: Mapping[str, str] | None) -> str:
     Parameters
     ----------
     data
-        The Secret's data, or None where it does not exist: when a destroy runs the program on a stack that was
-        deployed in part. Nothing is made from the empty token then.
+        The Secret's data, or None where it does not exist: when a destroy runs the program on a stack that
+        was deployed in part. Nothing is made from the empty token then.
 
     Raises
     ------
