@@ -7,7 +7,7 @@ STAMP := .venv/.installed
 .PHONY: help up down demo env status test test-unit test-engine test-live check format lock
 
 help: ## Show this list
-	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | sed 's/[$$][$$]/$$/g' | expand -t 14
 
 $(STAMP): requirements-dev.txt
 	@bash local/bootstrap.sh

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from local.demo import run_demo
@@ -35,13 +36,21 @@ def _reporter() -> Callable[[str], None]:
 
     def report(line: str) -> None:
         seconds = int(time.monotonic() - started)
-        _errors.print(f"[dim]{seconds // 60:3d}:{seconds % 60:02d}[/dim]  {line}")
+        _errors.print(f"[dim]{seconds // 60:3d}:{seconds % 60:02d}[/dim]  {escape(line)}")
 
     return report
 
 
 def _settings(environment: Environment) -> EnvironmentSettings:
     return read_stack_file(environment.layout.root / f"Pulumi.{STACK}.yaml")
+
+
+def _reaches_out(environment: Environment) -> bool:
+    """Return whether the stack may have put something outside the embedded environment."""
+    try:
+        return bool(elsewhere(_settings(environment)))
+    except SettingsError:  # it can't be read now; `up` accepts only the environment's own with stand-ins
+        return plugins_wanted() is Plugins.OFFICIAL
 
 
 def _wanted(environment: Environment) -> Wanted:
@@ -63,11 +72,12 @@ def up() -> None:
     """Bring up the environment, then deploy stack dev to it; what is healthy is left as it is."""
     environment = Environment(default_layout(), _reporter())
     with environment.exclusive():
+        plugins = plugins_wanted()
         wanted = _wanted(environment)
         # A cluster whose entry went must run once more, for the stack to take from it what it put there.
         leaving = environment.clusters() - set(wanted.clusters)
         environment.up(replace(wanted, clusters=(*wanted.clusters, *sorted(leaving))))
-        LocalStack(environment.layout, plugins_wanted()).up()
+        LocalStack(environment.layout, plugins).up()
         for name in leaving:
             environment.remove_cluster(name)
         environment.write_contexts(wanted)
@@ -90,7 +100,7 @@ def down() -> None:
             try:
                 stack.destroy()
             except LocalError as error:
-                if elsewhere(_settings(environment)):
+                if _reaches_out(environment):
                     raise LocalError(
                         f"{error}; nothing was removed: its state is needed for what is outside .local/"
                     ) from error
@@ -168,7 +178,7 @@ def main() -> None:
     try:
         app()
     except (LocalError, SettingsError) as error:
-        _errors.print(f"[red]error:[/red] {error}", markup=True)
+        _errors.print(f"[red]error:[/red] {escape(str(error))}")
         sys.exit(1)
 
 
