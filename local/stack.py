@@ -18,7 +18,7 @@ from local.layout import Layout
 from local.network import ADDRESSES
 from local.plugins.install import install
 from local.wanted import choice
-from releases.files import write_atomic
+from releases.files import RUN_FOLDER, write_atomic
 
 UNSET = ("PULUMI_CONFIG_PASSPHRASE",)
 """Variables that must not be set: the engine would prefer this one to the passphrase's file."""
@@ -145,33 +145,24 @@ class LocalStack:
                 process.wait()
                 raise
 
+    def _engine(self, verb: str, *flags: str) -> None:
+        """Prepare the stack and run an update of it without a question."""
+        self._prepare()
+        command = ("pulumi", verb, "--stack", STACK, "--yes", "--skip-preview", "--non-interactive", *flags)
+        if self._stream(*command) != 0:
+            raise LocalError(f"`pulumi {verb}` failed: see the lines above; run this again to go on")
+
     def up(self) -> None:
         """Repair what an interrupted run left behind, then run `pulumi up`."""
-        self._prepare()
-        if (
-            self._stream("pulumi", "up", "--stack", STACK, "--yes", "--skip-preview", "--non-interactive")
-            != 0
-        ):
-            raise LocalError("`pulumi up` failed: see the lines above; `make up` again goes on from here")
+        self._engine("up")
 
     def destroy(self) -> None:
         """Run `pulumi destroy` with the program, so that credentials are the present ones."""
-        self._prepare()
-        command = (
-            "destroy",
-            "--stack",
-            STACK,
-            "--yes",
-            "--skip-preview",
-            "--non-interactive",
-            "--run-program",
-        )
-        if self._stream("pulumi", *command) != 0:
-            raise LocalError("`pulumi destroy` failed: see the lines above")
+        self._engine("destroy", "--run-program")
 
     def forget(self) -> None:
         """Remove the files that the program made for this stack."""
-        folder = self._layout.root / ".run"
+        folder = self._layout.root / RUN_FOLDER
         shutil.rmtree(folder / STACK, ignore_errors=True)
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
