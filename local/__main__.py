@@ -22,12 +22,14 @@ from local.environment import Environment
 from local.errors import LocalError
 from local.layout import default_layout
 from local.stack import UNSET, LocalStack, Plugins, plugins_wanted, variables
-from local.wanted import Nodes, Wanted, choice, elsewhere, wanted_of
+from local.wanted import Nodes, Wanted, choice, wanted_of
+from stacks.backends import elsewhere
 from stacks.loader import read_stack_file
 from stacks.problems import SettingsError
 from stacks.settings import EnvironmentSettings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+_NOTHING_HERE = "nothing was started here: run `make up`"
 _errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -76,13 +78,18 @@ def up() -> None:
         wanted = _wanted(environment)
         # A cluster whose entry went must run once more, for the stack to take from it what it put there.
         leaving = environment.clusters() - set(wanted.clusters)
-        environment.up(replace(wanted, clusters=(*wanted.clusters, *sorted(leaving))))
-        LocalStack(environment.layout, plugins).up()
+        running = replace(wanted, clusters=(*wanted.clusters, *sorted(leaving)))
+        environment.up(running)
+        with environment.syncers(running):
+            LocalStack(environment.layout, plugins).up()
         for name in leaving:
             environment.remove_cluster(name)
         environment.write_contexts(wanted)
     if wanted.nodes is Nodes.SIMULATED:
         _errors.print("NODES=simulated: rollouts complete, but no pod executes, so no pipeline runs here")
+    else:
+        _errors.print("it is up; next: `make demo` runs a pipeline as a tenant's user")
+    _errors.print('`eval "$(make -s env)"` gives a shell with pulumi, kubectl and all contexts')
 
 
 @app.command()
@@ -124,14 +131,22 @@ def tools() -> None:
 def status() -> None:
     """Show what runs; exit 1 where something that should run does not."""
     environment = Environment(default_layout(), _reporter())
-    if not environment.layout.network.exists():
-        raise LocalError("nothing was started here: run `make up`")
+    nodes = environment.nodes()
+    if nodes is None:
+        raise LocalError(_NOTHING_HERE)
+    clusters = environment.clusters()
+    try:
+        clusters |= set(wanted_of(_settings(environment), nodes).clusters)
+    except (LocalError, SettingsError) as error:  # what runs can be told all the same
+        _errors.print(f"[yellow]warning:[/yellow] {escape(str(error))}")
     table = Table("what", "state", "where")
     healthy = True
-    for name, state, where in environment.status(_wanted(environment)):
+    for name, state, where in environment.status(
+        Wanted(clusters=tuple(sorted(clusters)), users=(), nodes=nodes)
+    ):
         healthy = healthy and state in {"running", "ready"}
         table.add_row(name, state, where)
-    Console().print(table)
+    Console(soft_wrap=True).print(table)
     if not healthy:
         raise typer.Exit(1)
 
@@ -169,6 +184,11 @@ def logs(
 def demo() -> None:
     """Run a two-task PipelineRun as the user of the tenant `demo`; exit 0 only if it succeeded."""
     layout = default_layout()
+    nodes = Environment(layout, _reporter()).nodes()
+    if nodes is None:
+        raise LocalError(_NOTHING_HERE)
+    if nodes is Nodes.SIMULATED:
+        raise LocalError("no pod executes on simulated nodes, so no pipeline runs here; real ones need root")
     os.environ.update(variables(layout, plugins_wanted()))
     raise typer.Exit(run_demo(layout.root, STACK, Console(highlight=False, soft_wrap=True)))
 

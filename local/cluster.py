@@ -103,8 +103,8 @@ class Cluster:
         content = kubeconfig(
             server=self.server,
             authority=authority.pair.certificate.read_bytes(),
-            pair=authority.issue(name, identity),
             user=identity.common_name,
+            credential=authority.issue(name, identity).credential,
         )
         path = path or self.folder / f"{name}.kubeconfig"
         write_atomic(path, content, mode=0o600)

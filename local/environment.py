@@ -25,7 +25,7 @@ from local.network import Network
 from local.node import import_images, remove_traces, start_containerd, start_node
 from local.oci import assemble_cached
 from local.processes import running, stop_named
-from local.simulated import start_simulated_node
+from local.simulated import SYNCER, start_simulated_node, syncers_run
 from local.toolchain.build import Toolchain, ensure, fits_on_path, module_source, wanted_folders
 from local.toolchain.catalog import (
     API_SYNCAGENT,
@@ -38,6 +38,7 @@ from local.toolchain.catalog import (
     Module,
 )
 from local.wanted import Nodes, Wanted
+from releases.files import write_atomic
 
 Report = Callable[[str], None]
 KCP = "kcp"
@@ -64,10 +65,6 @@ def _hard_link(source: Path, target: Path) -> None:
         target.hardlink_to(source)
     except OSError:  # the cache is on another file system
         shutil.copy2(source, target)
-
-
-def _state(name: str, running: set[str]) -> str:
-    return "running" if name in running else "stopped"
 
 
 class Environment:
@@ -115,7 +112,11 @@ class Environment:
 
     def toolchain(self, nodes: Nodes) -> Toolchain:
         """Return the programs, building what is missing."""
-        return self._ensure(WITH_NODES if nodes is Nodes.REAL else SIMULATED)
+        return self._ensure(self._modules(nodes))
+
+    @staticmethod
+    def _modules(nodes: Nodes) -> tuple[Module, ...]:
+        return WITH_NODES if nodes is Nodes.REAL else SIMULATED
 
     def tools(self) -> None:
         """Build what is missing of the tools that a person or a test uses, and link them into one folder."""
@@ -175,29 +176,43 @@ class Environment:
         """Return the names of the clusters that this checkout has files of."""
         return {path.parent.name for path in self.layout.local.glob("*/kubeconfig")}
 
+    def nodes(self) -> Nodes | None:
+        """Return which nodes the clusters of this checkout have, or None where none was started."""
+        return Nodes(self.layout.nodes.read_text()) if self.layout.nodes.exists() else None
+
     def status(self, wanted: Wanted) -> list[tuple[str, str, str]]:
         """Return what should run as rows of name, state and place.
 
         A daemon is ``running`` or ``stopped``; kcp and each cluster as a whole is ``ready`` or ``not ready``.
+        Nothing is built for it: without its programs, nothing is ready.
         """
-        toolchain = self.toolchain(wanted.nodes)
-        kcp, clusters = self.places(wanted, toolchain)
+        folders = wanted_folders(self._modules(wanted.nodes), self.layout.cache, path=self.search_path())
+        built = {name: folder for name, folder in folders.items() if folder.is_dir()}
+        kcp, clusters = self.places(wanted, Toolchain(folders=built))
         running = self.running()
-        kcp_row = (KCP, "ready" if kcp.ready() else "not ready", kcp.server)
-        rows = [kcp_row, ("kcp/kcp", _state("kcp/kcp", running), str(kcp.folder / "log" / "kcp.log"))]
-        daemons = (*CONTROL_PLANE, *(NODE if wanted.nodes is Nodes.REAL else ("kwok",)))
+
+        def row(folder: Path, daemon: str) -> tuple[str, str, str]:
+            name = f"{folder.name}/{daemon}"
+            log = folder.relative_to(self.layout.root) / "log" / f"{daemon}.log"
+            return name, "running" if name in running else "stopped", str(log)
+
+        rows = [(KCP, "ready" if kcp.ready() else "not ready", kcp.server), row(kcp.folder, "kcp")]
+        daemons = (*CONTROL_PLANE, *(NODE if wanted.nodes is Nodes.REAL else ("kwok", SYNCER)))
         for cluster in clusters:
             ready = cluster.ready() and node_ready(cluster)
             rows.append((cluster.name, "ready" if ready else "not ready", cluster.server))
-            for daemon in daemons:
-                name = f"{cluster.name}/{daemon}"
-                rows.append((name, _state(name, running), str(cluster.folder / "log" / f"{daemon}.log")))
+            rows += [row(cluster.folder, daemon) for daemon in daemons]
         return rows
 
     # -- up --------------------------------------------------------------------------------------------------
 
     def check(self, wanted: Wanted) -> None:
         """Raise `LocalError` with one line for each thing that would keep ``up`` from succeeding."""
+        here = self.nodes()
+        if here not in {None, wanted.nodes}:
+            raise LocalError(
+                f"NODES={wanted.nodes}: the nodes here are {here}; use NODES={here}, or `make down` first"
+            )
         if wanted.nodes is Nodes.REAL and os.geteuid() == 0:
             missing = preflight.missing_packages()
             if missing:
@@ -209,8 +224,9 @@ class Environment:
                         f"{' '.join(missing)} is installed, but not on PATH: add /usr/sbin and /sbin to it"
                     )
         running = self.running()
-        modules = WITH_NODES if wanted.nodes is Nodes.REAL else SIMULATED
-        built = wanted_folders(modules, self.layout.cache, path=self.search_path()).values()
+        built = wanted_folders(
+            self._modules(wanted.nodes), self.layout.cache, path=self.search_path()
+        ).values()
         cold = any(not folder.is_dir() for folder in built)
         folders = []
         for folder in (self.layout.root, self.layout.cache, Path.home()):
@@ -255,6 +271,7 @@ class Environment:
             With one line that names what failed and where its log is.
         """
         self.check(wanted)
+        write_atomic(self.layout.nodes, wanted.nodes)
         toolchain = self.toolchain(wanted.nodes)
         self._link_programs(toolchain)
         archives = self._images(toolchain) if wanted.nodes is Nodes.REAL else {}
@@ -275,6 +292,13 @@ class Environment:
             raise errors[0]
         self.write_contexts(wanted)
 
+    def syncers(self, wanted: Wanted) -> contextlib.AbstractContextManager[None]:
+        """While the stack is worked on, run what no simulated node runs and the stack waits for."""
+        if wanted.nodes is Nodes.REAL:
+            return contextlib.nullcontext()
+        _, clusters = self.places(wanted, self.toolchain(wanted.nodes))
+        return syncers_run(clusters)
+
     def write_contexts(self, wanted: Wanted) -> None:
         """Write the kubeconfig with a context for kcp and for each of the clusters."""
         clusters = {name: self.layout.cluster(name) / "kubeconfig" for name in wanted.clusters}
@@ -285,6 +309,10 @@ class Environment:
         started = start_kcp(kcp)
         for user in wanted.users:
             write_user(kcp, user, self.layout.user(user))
+        for kubeconfig in set(self.layout.users.glob("*")) - {
+            self.layout.user(user) for user in wanted.users
+        }:
+            kubeconfig.unlink()  # of a user whom the stack names no more
         self._report(f"kcp: {'started' if started else 'was running'} at {kcp.server}")
 
     def _bring_up_cluster(self, cluster: Cluster, archives: Mapping[str, Path]) -> None:

@@ -137,11 +137,12 @@ def write_user(kcp: Kcp, user: str, path: Path) -> None:
     cluster = next(
         c["cluster"] for c in administrator["clusters"] if urlsplit(c["cluster"]["server"]).path == ""
     )
+    pair = kcp.authority().issue(f"user-{quote(user, safe='@')}", Identity(common_name=user))
     content = kubeconfig(
         server=kcp.server,
         authority=base64.b64decode(cluster["certificate-authority-data"]),
-        pair=kcp.authority().issue(f"user-{quote(user, safe='@')}", Identity(common_name=user)),
         user=user,
+        credential=pair.credential,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.parent.chmod(0o700)

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 NOT_CLUSTERS = frozenset(
-    {"bin", "kcp", "kubeconfig", "lock", "network.json", "pulumi", "releases", "users"},
+    {"bin", "kcp", "kubeconfig", "lock", "network.json", "nodes", "pulumi", "releases", "users"},
 )
 """What ``.local/`` holds beside one folder for each cluster; a cluster of such a name would share it."""
 
@@ -58,6 +58,11 @@ class Layout:
     def network(self) -> Path:
         """File of the addresses that were given out."""
         return self.local / "network.json"
+
+    @property
+    def nodes(self) -> Path:
+        """File that says whether the clusters' nodes are real or simulated."""
+        return self.local / "nodes"
 
     @property
     def releases(self) -> Path:

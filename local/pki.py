@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,14 @@ class KeyPair:
 
     certificate: Path
     key: Path
+
+    @property
+    def credential(self) -> dict[str, str]:
+        """The fields of a kubeconfig's user."""
+        return {
+            "client-certificate-data": base64.b64encode(self.certificate.read_bytes()).decode(),
+            "client-key-data": base64.b64encode(self.key.read_bytes()).decode(),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,8 +174,20 @@ class Authority:
         return path
 
 
-def kubeconfig(*, server: str, authority: bytes, pair: KeyPair, user: str) -> str:
-    """Return a self-contained kubeconfig (YAML) for ``user`` at ``server``, certificates inlined."""
+def kubeconfig(*, server: str, authority: bytes, user: str, credential: Mapping[str, str]) -> str:
+    """Return a self-contained kubeconfig (YAML) for ``user`` at ``server``.
+
+    Parameters
+    ----------
+    server
+        URL of the API server.
+    authority
+        Its certificate authority, PEM.
+    user
+        Name of the user, for whoever reads the file.
+    credential
+        The fields of the kubeconfig's user: `KeyPair.credential`, or a token.
+    """
     document: dict[str, Any] = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -179,15 +200,7 @@ def kubeconfig(*, server: str, authority: bytes, pair: KeyPair, user: str) -> st
                 },
             }
         ],
-        "users": [
-            {
-                "name": user,
-                "user": {
-                    "client-certificate-data": base64.b64encode(pair.certificate.read_bytes()).decode(),
-                    "client-key-data": base64.b64encode(pair.key.read_bytes()).decode(),
-                },
-            }
-        ],
+        "users": [{"name": user, "user": dict(credential)}],
         "contexts": [{"name": "default", "context": {"cluster": "default", "user": user}}],
         "current-context": "default",
     }

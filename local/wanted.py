@@ -61,18 +61,6 @@ def choice(variable: str, default: _Choice) -> _Choice:
         ) from error
 
 
-def elsewhere(settings: EnvironmentSettings) -> list[str]:
-    """Return the keys of the stack's API servers that are not the embedded environment's own."""
-    kubeconfigs = {"kcp": settings.kcp.kubeconfig} | {
-        f"computeClusters.{name}": cluster.kubeconfig for name, cluster in settings.compute_clusters.items()
-    }
-    return sorted(
-        f"pipeline-service:{key}.kubeconfig"
-        for key, kubeconfig in kubeconfigs.items()
-        if kubeconfig.path is None or PurePosixPath(kubeconfig.path).parts[:1] != (".local",)
-    )
-
-
 def wanted_of(settings: EnvironmentSettings, nodes: Nodes) -> Wanted:
     """Return what must run for ``settings``.
 
@@ -82,7 +70,8 @@ def wanted_of(settings: EnvironmentSettings, nodes: Nodes) -> Wanted:
     Raises
     ------
     LocalError
-        A cluster's folder would be one that holds something else: that would be removed with the cluster.
+        A cluster's folder would be one that holds something else (it would be removed with the cluster), or
+        its kubeconfig is below ``.local/`` where nothing makes one.
     """
     clusters = tuple(
         name
@@ -96,6 +85,14 @@ def wanted_of(settings: EnvironmentSettings, nodes: Nodes) -> Wanted:
         f"name it otherwise, e.g. local-{name}, with the kubeconfig .local/local-{name}/kubeconfig"
         for name in clusters
         if name in NOT_CLUSTERS
+    ]
+    refused += [
+        f'pipeline-service:computeClusters.{name}.kubeconfig.path: "{path}": no embedded cluster has it; '
+        f"write .local/{name}/kubeconfig for an embedded cluster of this name, or a path outside .local/"
+        for name, cluster in sorted(settings.compute_clusters.items())
+        if name not in clusters
+        and (path := cluster.kubeconfig.path) is not None
+        and PurePosixPath(path).parts[:1] == (".local",)
     ]
     if refused:
         raise LocalError("\n".join(refused))

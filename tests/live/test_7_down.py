@@ -7,12 +7,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-import yaml
 
 from local.environment import Environment
 from local.layout import Layout, default_layout
 from local.node import PRIVATE_PATHS
-from local.processes import owned, wait_until
+from local.processes import owned
 from local.wanted import Nodes, Wanted, wanted_of
 from stacks.loader import read_stack_file
 from tests.support.live import daemon_process
@@ -64,30 +63,3 @@ def test_down_leaves_no_process_namespace_interface_mount_or_rule(second: Enviro
     assert [name for name, state, _ in first_status() if state not in {"running", "ready"}] == []
     assert mounts_of("local-a/sandbox") >= set(PRIVATE_PATHS)
     assert not second.layout.local.exists()
-
-
-def test_simulated_nodes_complete_rollouts_without_root_powers(second: Environment) -> None:
-    wanted = Wanted(clusters=("local-a",), users=(), nodes=Nodes.SIMULATED)
-    pod = {
-        "metadata": {"labels": {"app": "x"}},
-        "spec": {"containers": [{"name": "x", "image": "example.test/x:1"}]},
-    }
-    deployment = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "x", "namespace": "default"},
-        "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "x"}}, "template": pod},
-    }
-    with second.exclusive():
-        try:
-            second.up(wanted)
-            _, (cluster,) = second.places(wanted, second.toolchain(wanted.nodes))
-            cluster.kubectl("create", "--filename=-", stdin=yaml.safe_dump(deployment))
-            available = "--output=jsonpath={.status.availableReplicas}"
-            assert wait_until(
-                lambda: cluster.kubectl("get", "deployment", "x", available) == "2", seconds=60, interval=1
-            )
-            assert all(state in {"running", "ready"} for _, state, _ in second.status(wanted))
-        finally:
-            second.down()
-    assert owned(second.layout.identity) == {}

@@ -74,7 +74,7 @@ def test_a_kubeconfig_holds_all_it_needs(tmp_path: Path) -> None:
     pair = authority.issue("alice", Identity(common_name="alice"))
     ca = authority.pair.certificate.read_bytes()
     document = yaml.safe_load(
-        kubeconfig(server="https://10.0.0.1:6443", authority=ca, pair=pair, user="alice")
+        kubeconfig(server="https://10.0.0.1:6443", authority=ca, user="alice", credential=pair.credential)
     )
     assert document["clusters"][0]["cluster"]["server"] == "https://10.0.0.1:6443"
     user = document["users"][0]["user"]

@@ -21,7 +21,7 @@ def settings(tmp_path: Path) -> EnvironmentSettings:
         "computeClusters": {
             "local-b": {"kubeconfig": {"path": ".local/local-b/kubeconfig"}},
             "local-a": {"kubeconfig": {"path": "./.local/local-a/kubeconfig"}},
-            "remote": {"kubeconfig": {"path": ".local/local-a/kubeconfig"}},
+            "remote": {"kubeconfig": {"path": "kubeconfigs/remote"}},
         },
         "tenants": {
             "one": {
@@ -51,6 +51,14 @@ def test_a_cluster_is_the_environments_own_where_its_kubeconfig_is(settings: Env
 
 def test_each_user_of_any_tenant_gets_one_credential(settings: EnvironmentSettings) -> None:
     assert wanted_of(settings, Nodes.REAL).users == ("alice", "bob", "carol")
+
+
+def test_a_kubeconfig_that_no_embedded_cluster_has_is_refused_before_anything_starts(
+    settings: EnvironmentSettings,
+) -> None:
+    mistyped = with_cluster(settings, "local-a", ".local/local-aa/kubeconfig")
+    with pytest.raises(LocalError, match=r"local-a\.kubeconfig\.path.*write \.local/local-a/kubeconfig"):
+        wanted_of(mistyped, Nodes.REAL)
 
 
 @pytest.mark.parametrize("name", sorted(NOT_CLUSTERS))
