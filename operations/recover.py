@@ -53,7 +53,7 @@ def recover(
         say(f"lock lifted: its engine is dead ({lock})")
     settled = _settle(pulumi, say, find or (lambda res, prov: lookup.find_live(res, prov, root=pulumi.root)))
     if not (stale or left or settled):
-        say("nothing to do")
+        say("nothing to recover")
 
 
 def _stale_locks(pulumi: PulumiCli, say: Callable[[str], None]) -> list[locks.Lock]:

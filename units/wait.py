@@ -51,9 +51,11 @@ def wait(kubectl: Kubectl, request: Request, stdin: str) -> str:
         _wait_for_workloads(kubectl, namespace, names, deadline)
     for condition in request.conditions:
         _wait_for_condition(kubectl, condition, deadline)
-    count = sum(len(names) for names in workloads.values())
-    conditions = len(request.conditions)
-    return f"{request.title}: {count} workloads available, {conditions} conditions hold"
+    held = {
+        "workloads available": sum(len(names) for names in workloads.values()),
+        "conditions hold": len(request.conditions),
+    }
+    return f"{request.title}: " + (", ".join(f"{n} {what}" for what, n in held.items() if n) or "is there")
 
 
 def wait_established(kubectl: Kubectl, manifests: Iterable[Manifest], *, seconds: int) -> None:

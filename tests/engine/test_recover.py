@@ -115,7 +115,7 @@ class Shop:
         assert names == ["cluster", "shop", "slow", "stand-ins-test"]
         assert not state.get("pending_operations")
         assert self.project.changes() == {}
-        assert self.recover().stdout == "nothing to do\n"
+        assert self.recover().stdout == "nothing to recover\n"
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def test_destroy_leaves_nothing_and_interruptions_change_nothing_in_the_end() ->
     interrupted_up(r"-agent creating", signal.SIGKILL)
     assert_something_to_recover()
     assert recover().status == 0
-    assert recover().out.strip() == "nothing to do"
+    assert recover().out.strip() == "nothing to recover"
 
     pulumi("up", "--yes", "--skip-preview")
 

@@ -90,7 +90,7 @@ def test_everything_is_settled_once_and_a_second_run_finds_nothing(tmp_path: Pat
     assert [entry["urn"] for entry in pulumi.export()["deployment"]["resources"]] == [PROVIDER, URN]
     said.clear()
     recover(pulumi, said.append, grace=0, find=never)
-    assert said == ["nothing to do"]
+    assert said == ["nothing to recover"]
 
 
 def test_a_held_lock_stops_before_anything_is_touched(
