@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,25 +12,22 @@ from typing import TYPE_CHECKING, Any, Final
 import pulumi
 import yaml
 from pulumi.runtime import config as runtime_config
-from pydantic import ValidationError
 
 from releases.catalog import API_SYNCAGENT_CRDS, TEKTON_PIPELINES
 from releases.errors import ReleaseError
 from releases.files import RUN_FOLDER, write_atomic
 from releases.prepare import PreparedRelease, prepare
-from stacks import kubeconfigs
-from stacks.kubeconfigs import Kubeconfig, KubeconfigError
-from stacks.problems import PROJECT, Problem, SettingsError, from_validation, key_path, nearest, shown
-from stacks.settings import (
-    EnvironmentSettings,
-    KubeconfigSettings,
-    cross_check,
-    known_keys,
-)
-from stacks.vocabulary import KCP_TARGET
+from stacks.backends import state_warnings
+from stacks.kubeconfigs import Kubeconfig
+from stacks.notices import notices
+from stacks.problems import PROJECT, Problem, SettingsError, key_path, shown
+from stacks.settings import EnvironmentSettings
+from stacks.sources import Sources
+from stacks.validation import validated
+from stacks.vocabulary import KCP_TARGET, Distribution
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 _STACK_FILE: Final = re.compile(r"Pulumi\.(?P<stack>[A-Za-z0-9._-]+)\.ya?ml")
 
@@ -97,10 +95,10 @@ def load(project: Path | None = None) -> LoadedEnvironment:
     """
     root = project or Path()
     values, secrets = _engine_configuration()
-    settings = _validated(values, secrets)
-    problems: list[Problem] = []
-    targets = dict(_resolved(settings, values, root, problems))
+    settings = validated(values, secrets)
     stack = pulumi.get_stack()
+    _warn(settings, root, stack)
+    targets, problems = Sources(root=root, values=values, variables=os.environ).kubeconfigs(settings)
     folder = Path(RUN_FOLDER) / stack
     releases = _prepared(settings, root, folder, problems)
     if problems:
@@ -157,10 +155,11 @@ def read_stack_file(path: Path) -> EnvironmentSettings:
     values = {
         str(key).removeprefix(prefix): value
         for key, value in configuration.items()
-        if str(key).startswith(prefix)
+        # As the engine has it, a key without a namespace is the project's.
+        if str(key).startswith(prefix) or ":" not in str(key)
     }
     secrets = {key for key, value in values.items() if isinstance(value, dict) and set(value) == {"secure"}}
-    return _validated(values, secrets)
+    return validated(values, secrets)
 
 
 class _DistinctKeysLoader(yaml.SafeLoader):
@@ -176,6 +175,15 @@ class _DistinctKeysLoader(yaml.SafeLoader):
                 )
             seen.add(key if isinstance(key, str) else id(key_node))
         return super().construct_mapping(node, deep)
+
+
+def _warn(settings: EnvironmentSettings, root: Path, stack: str) -> None:
+    stack_file = root / f"Pulumi.{stack}.yaml"
+    for line in (
+        *notices(settings),
+        *state_warnings(settings, project=root, stack_file=stack_file, variables=os.environ),
+    ):
+        pulumi.log.warn(line)
 
 
 def _unreadable(path: Path, why: str, mend: str) -> SettingsError:
@@ -207,113 +215,25 @@ def _parsed(text: object) -> object:
     return text
 
 
-def _validated(values: Mapping[str, Any], secrets: set[str]) -> EnvironmentSettings:
-    known = known_keys()
-    referred = set(_secret_references(values))
-    problems = [
-        Problem(
-            key=key_path([key]),
-            value="",
-            why="a kubeconfig reference names this key, whose value is not a secret",
-            mend=f"set it anew: pulumi config set --secret {key}",
-        )
-        for key in referred & set(values) - secrets
-    ] + [
-        Problem(
-            key=key_path([key]),
-            value="",
-            why="a kubeconfig reference names this key, which is not set",
-            mend=f"set it: pulumi config set --secret {key} < kubeconfig",
-        )
-        for key in referred - set(values)
-    ]
-    sections = {key: value for key, value in values.items() if key not in referred}
-    for key in sorted(set(sections) & secrets - set(known[""])):
-        # Its value must not be shown, so it doesn't go through the model.
-        del sections[key]
-        problems.append(
-            Problem(
-                key=key_path([key]),
-                value="",
-                why="nothing refers to this secret",
-                mend=nearest(key, known[""], what="known keys"),
-            )
-        )
-    try:
-        settings = EnvironmentSettings.model_validate(sections)
-    except ValidationError as error:
-        problems += from_validation(error, known)
-        problems += cross_check(_entries(sections, "computeClusters"), _placements(sections))
-        raise SettingsError(problems) from None
-    problems += cross_check(settings.compute_clusters, _placements(sections))
-    if problems:
-        raise SettingsError(problems)
-    return settings
+def needed_releases(settings: EnvironmentSettings) -> list[str]:
+    """List the releases that an environment's clusters need: to OpenShift, Tekton comes by its operator.
 
-
-def _entries(sections: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """Take a section's entries from settings that may yet be wrong."""
-    section = sections.get(key)
-    return {str(name): entry for name, entry in section.items()} if isinstance(section, dict) else {}
-
-
-def _placements(sections: Mapping[str, Any]) -> dict[str, tuple[str | None, str]]:
-    """Take each tenant's cluster and workspace from settings that may yet be wrong."""
-    placements: dict[str, tuple[str | None, str]] = {}
-    for name, entry in _entries(sections, "tenants").items():
-        fields = entry if isinstance(entry, dict) else {}
-        cluster, workspace = fields.get("cluster"), fields.get("workspace")
-        placements[name] = (
-            cluster if isinstance(cluster, str) else None,
-            workspace if isinstance(workspace, str) and workspace else name,
-        )
-    return placements
-
-
-def _secret_references(values: Mapping[str, Any]) -> Iterator[str]:
-    """Find the keys named by `kubeconfig: {secret: key}` in settings that may yet be wrong."""
-    clusters = values.get("computeClusters")
-    for owner in (values.get("kcp"), *(clusters.values() if isinstance(clusters, dict) else ())):
-        reference = owner.get("kubeconfig") if isinstance(owner, dict) else None
-        secret = reference.get("secret") if isinstance(reference, dict) else None
-        if isinstance(secret, str):
-            yield secret
-
-
-def _resolved(
-    settings: EnvironmentSettings, values: Mapping[str, Any], root: Path, problems: list[Problem]
-) -> Iterator[tuple[str, Kubeconfig]]:
-    places: dict[str, tuple[list[str], KubeconfigSettings]] = {
-        KCP_TARGET: (["kcp", "kubeconfig"], settings.kcp.kubeconfig)
-    }
-    for name, cluster in sorted(settings.compute_clusters.items()):
-        places[name] = (["computeClusters", name, "kubeconfig"], cluster.kubeconfig)
-    for name, (place, reference) in places.items():
-        try:
-            if reference.path is not None:
-                yield name, kubeconfigs.read(root / Path(reference.path).expanduser())
-            else:
-                text = values[str(reference.secret)]
-                yield name, kubeconfigs.parse(text if isinstance(text, str) else json.dumps(text), root)
-        except KubeconfigError as error:
-            problems.append(
-                Problem(
-                    key=key_path([*place, "path" if reference.path is not None else "secret"]),
-                    value=shown(reference.path or reference.secret),
-                    why=error.why,
-                    mend=error.mend,
-                )
-            )
+    Parameters
+    ----------
+    settings
+        The settings.
+    """
+    distributions = {cluster.distribution for cluster in settings.compute_clusters.values()}
+    tekton = [TEKTON_PIPELINES] if Distribution.KUBERNETES in distributions else []
+    return [API_SYNCAGENT_CRDS, *tekton] if distributions else []
 
 
 def _prepared(
     settings: EnvironmentSettings, root: Path, folder: Path, problems: list[Problem]
 ) -> dict[str, PreparedRelease]:
-    if not settings.compute_clusters:
-        return {}
     directory = settings.releases.directory
     releases: dict[str, PreparedRelease] = {}
-    for name in (API_SYNCAGENT_CRDS, TEKTON_PIPELINES):
+    for name in needed_releases(settings):
         try:
             releases[name] = prepare(
                 name,

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import pulumi
 from pydantic_core import PydanticCustomError
 
+from stacks.secrecy import looks_secret, names_secret
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -24,6 +26,7 @@ _TYPE_NAMES: Final[Mapping[str, tuple[str, str]]] = {
     "string_type": ("a text is needed", "write it in quotes"),
     "int_type": ("a whole number is needed", "write digits without quotes"),
     "int_parsing": ("a whole number is needed", "write digits without quotes"),
+    "float_type": ("a number is needed", "write digits without quotes"),
     "bool_type": ("true or false is needed", "write true or false without quotes"),
     "bool_parsing": ("true or false is needed", "write true or false without quotes"),
     "dict_type": ("a mapping is needed", "write keys and values under it, indented"),
@@ -109,14 +112,16 @@ def key_path(parts: Sequence[str | int]) -> str:
 def shown(value: object) -> str:
     """Show a value in an error.
 
-    Long, nested and multi-line values are only described: a kubeconfig pasted where a reference belongs must
-    not reach a terminal or a log.
+    Long, nested and multi-line values, and what looks like a credential, are only described: a kubeconfig
+    pasted where a reference belongs must not reach a terminal or a log.
 
     Parameters
     ----------
     value
         What was given.
     """
+    if looks_secret(value):
+        return "what looks like a credential"
     if isinstance(value, str):
         fits = len(value) <= _SHOWN_CHARACTERS and value.isprintable()
         return f'"{value}"' if fits else f"a text of {len(value)} characters"
@@ -169,6 +174,8 @@ def _problem(details: ErrorDetails, known_keys: Mapping[str, Sequence[str]]) -> 
         case "setting":
             why, mend = context["why"], context["mend"]
         case "extra_forbidden":
+            if names_secret(str(place[-1])):
+                value = ""
             known = next((keys for at, keys in known_keys.items() if _fits(at, place[:-1])), ())
             why, mend = "unknown key", nearest(str(place[-1]), known, what="known keys")
         case "missing":
@@ -180,9 +187,9 @@ def _problem(details: ErrorDetails, known_keys: Mapping[str, Sequence[str]]) -> 
         case "enum":
             why, mend = "not one of the values there are", f"use {context['expected']}"
         case "greater_than_equal":
-            why, mend = "the number is too small", f"use {context['ge']} or more"
+            why, mend = "the number is too small", f"use {context['ge']:g} or more"
         case "less_than_equal":
-            why, mend = "the number is too big", f"use {context['le']} or less"
+            why, mend = "the number is too big", f"use {context['le']:g} or less"
         case kind if kind in _TYPE_NAMES:
             why, mend = _TYPE_NAMES[kind]
         case _:

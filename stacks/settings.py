@@ -1,23 +1,38 @@
 """The settings of one environment, as its stack file states them."""
 
-from collections.abc import Collection, Mapping
-from typing import Annotated, Final, Self, get_args, get_origin
+from collections.abc import Mapping
+from types import UnionType
+from typing import Annotated, Any, Final, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-from pydantic.alias_generators import to_camel
 
-from stacks.problems import Problem, key_path, nearest, refuse, shown
+from stacks.part_settings import (
+    ArgoCdSettings,
+    GatewaySettings,
+    GitopsSettings,
+    ImageRepositorySettings,
+    MonitoringSettings,
+    SyncerSettings,
+    TektonSettings,
+)
+from stacks.problems import refuse
+from stacks.sections import Section, SubjectsSettings
 from stacks.vocabulary import (
+    OVERCOMMIT_MAX,
     ClusterName,
     ClusterState,
     Count,
     Distribution,
+    EnvironmentVariable,
     FilePath,
     Incarnation,
     NamespaceName,
+    OutputName,
+    PoolName,
     Quantity,
+    RepositoryUrl,
     SecretKey,
-    SubjectName,
+    StackName,
     TenantName,
     WorkspaceName,
     WorkspacePath,
@@ -27,15 +42,19 @@ COMPUTE: Final = "compute"
 TENANTS: Final = "tenants"
 """Names of the workspaces in the service's workspace."""
 
-
-class Section(BaseModel):
-    """A part of the settings: immutable, camelCase in YAML, without room for a mistyped key."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
+DEFAULT_POOL: Final = "default"
+"""The pool that every environment has, with or without an entry."""
 
 
 class KubeconfigSettings(Section):
     """Where the kubeconfig of an API server is."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [{"required": [source]} for source in ("path", "secret", "environment", "stack")],
+            "dependencies": {"stack": ["output"], "output": ["stack"]},
+        }
+    )
 
     path: FilePath | None = Field(
         default=None,
@@ -47,11 +66,30 @@ class KubeconfigSettings(Section):
         title="Secret configuration key",
         description="Key of this stack's configuration that holds it: pulumi config set --secret KEY.",
     )
+    environment: EnvironmentVariable | None = Field(
+        default=None,
+        title="Environment variable",
+        description="Name of the environment variable that holds the kubeconfig's text where pulumi runs.",
+    )
+    stack: StackName | None = Field(
+        default=None,
+        title="Stack",
+        description="Another stack, as organization/project/stack, that has the kubeconfig as an output.",
+    )
+    output: OutputName | None = Field(
+        default=None, title="Output", description="Name of that stack's output; goes with stack."
+    )
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        if (self.path is None) == (self.secret is None):
-            refuse("one source of the kubeconfig is needed", "give either path or secret")
+        sources = (self.path, self.secret, self.environment, self.stack or self.output)
+        if sum(source is not None for source in sources) != 1:
+            refuse(
+                "one source of the kubeconfig is needed",
+                "give exactly one of path, secret, environment, or stack with output",
+            )
+        if (self.stack is None) != (self.output is None):
+            refuse("stack and output go together", "give both: {stack: org/project/stack, output: NAME}")
         return self
 
 
@@ -74,6 +112,34 @@ class KcpSettings(Section):
     )
 
 
+class CapacitySettings(Section):
+    """How much the clusters of a pool have for tenants, all of them together."""
+
+    cpu: Quantity | None = Field(default=None, title="CPU", description="CPU (cores); none: not checked.")
+    memory: Quantity | None = Field(
+        default=None, title="Memory", description="Memory (bytes); none: not checked."
+    )
+    pods: Count | None = Field(default=None, title="Pods", description="Pods (number); none: not checked.")
+
+
+class PoolSettings(Section):
+    """Clusters of one kind, and how much may be promised on them."""
+
+    description: str = Field(
+        default="", title="Description", description="What the pool is for, for those who place tenants."
+    )
+    capacity: CapacitySettings = Field(
+        default=CapacitySettings(),
+        title="Capacity",
+        description="What the clusters of the pool have for tenants; quotas are summed up against it.",
+    )
+    overcommit: Annotated[float, Field(strict=True, ge=1, le=OVERCOMMIT_MAX)] = Field(
+        default=1.0,
+        title="Overcommit",
+        description="How many times the capacity (factor) the tenants' quotas may add up to.",
+    )
+
+
 class ComputeClusterSettings(Section):
     """A cluster that pipelines run on."""
 
@@ -83,8 +149,10 @@ class ComputeClusterSettings(Section):
     distribution: Distribution = Field(
         default=Distribution.KUBERNETES, title="Distribution", description="The kind of Kubernetes it is."
     )
-    pool: ClusterName = Field(
-        default="default", title="Pool", description="Name of the pool whose capacity the cluster adds to."
+    pool: PoolName = Field(
+        default=DEFAULT_POOL,
+        title="Pool",
+        description="Name of the pool whose capacity the cluster adds to; but for default, a pools entry.",
     )
     state: ClusterState = Field(
         default=ClusterState.ACTIVE,
@@ -95,31 +163,18 @@ class ComputeClusterSettings(Section):
             " not deleted)."
         ),
     )
+    home_of: tuple[TenantName, ...] = Field(
+        default=(),
+        title="Home of",
+        description=(
+            "Names of the tenants at home here. A cluster that is not active takes no new tenants, so those"
+            " already on it are named."
+        ),
+    )
     incarnation: Incarnation = Field(
         default=0,
         title="Incarnation",
         description="Raise it to apply every release anew, after a drift or on a rebuilt cluster.",
-    )
-
-    @field_validator("distribution")
-    @classmethod
-    def _served(cls, value: Distribution) -> Distribution:
-        if value is Distribution.OPENSHIFT:
-            refuse(
-                "Tekton arrives on OpenShift through its operator, which this version does not set up",
-                "use a cluster of distribution kubernetes",
-            )
-        return value
-
-
-class SubjectsSettings(Section):
-    """Who has a role."""
-
-    users: tuple[SubjectName, ...] = Field(
-        default=(), title="Users", description="Names of users, as kcp's identity provider gives them."
-    )
-    groups: tuple[SubjectName, ...] = Field(
-        default=(), title="Groups", description="Names of groups, as kcp's identity provider gives them."
     )
 
 
@@ -164,8 +219,24 @@ class QuotaSettings(Section):
     )
 
 
+class ExternalSettings(Section):
+    """A workspace that someone else owns."""
+
+    path: WorkspacePath = Field(title="Path", description="Path of the workspace, from the root.")
+    binders: SubjectsSettings = Field(
+        title="Binders", description="Who may bind the cluster's API there: one user or group at least."
+    )
+
+    @field_validator("binders")
+    @classmethod
+    def _somebody(cls, value: SubjectsSettings) -> SubjectsSettings:
+        if not (value.users or value.groups):
+            refuse("nobody may bind", "name who does: {users: [NAME]} or {groups: [NAME]}")
+        return value
+
+
 class TenantSettings(Section):
-    """A team with a kcp workspace of its own."""
+    """A team with a kcp workspace, which this program makes unless it is external."""
 
     cluster: ClusterName = Field(
         title="Compute cluster", description="Name of the computeClusters entry on which its pipelines run."
@@ -174,6 +245,14 @@ class TenantSettings(Section):
         default=None,
         title="Workspace",
         description="Name of its workspace among the tenants' workspaces; by default the tenant's own name.",
+    )
+    external: ExternalSettings | None = Field(
+        default=None,
+        title="External workspace",
+        description=(
+            "The tenant's workspace, where someone else owns it: it gets the right to bind, its place on the"
+            " cluster and its quota there, and nothing is put into it."
+        ),
     )
     access: AccessSettings = Field(
         default=AccessSettings(), title="Access", description="Who may do what in the tenant's workspace."
@@ -186,6 +265,11 @@ class TenantSettings(Section):
     )
     quota: QuotaSettings = Field(
         default=QuotaSettings(), title="Quota", description="How much the tenant may store and run at once."
+    )
+    repositories: tuple[RepositoryUrl, ...] = Field(
+        default=(),
+        title="Repositories",
+        description="URLs (https) of the Git repositories whose events are the tenant's.",
     )
     incarnation: Incarnation = Field(
         default=0,
@@ -218,11 +302,39 @@ class EnvironmentSettings(Section):
     """Everything a stack file says about its environment."""
 
     kcp: KcpSettings = Field(title="kcp", description="The kcp that tenants work in.")
+    pools: Mapping[PoolName, PoolSettings] = Field(
+        default={}, title="Pools", description="Pools of compute clusters, by name."
+    )
     compute_clusters: Mapping[ClusterName, ComputeClusterSettings] = Field(
         default={}, title="Compute clusters", description="Clusters that pipelines run on, by name."
     )
     tenants: Mapping[TenantName, TenantSettings] = Field(
         default={}, title="Tenants", description="Teams with a kcp workspace of their own, by name."
+    )
+    syncer: SyncerSettings = Field(
+        default=SyncerSettings(), title="Syncer", description="The agent between kcp and each cluster."
+    )
+    tekton: TektonSettings = Field(
+        default=TektonSettings(), title="Tekton", description="Tekton on the clusters."
+    )
+    argocd: ArgoCdSettings = Field(
+        default=ArgoCdSettings(), title="Argo CD", description="Argo CD on the clusters."
+    )
+    gateway: GatewaySettings = Field(
+        default=GatewaySettings(), title="Gateway", description="What takes Git events to the clusters."
+    )
+    gitops: GitopsSettings | None = Field(
+        default=None, title="GitOps", description="The repository that the clusters' Argo CD reads."
+    )
+    image_repository: ImageRepositorySettings = Field(
+        default=ImageRepositorySettings(),
+        title="Image repository",
+        description="Where container images come from.",
+    )
+    monitoring: MonitoringSettings = Field(
+        default=MonitoringSettings(),
+        title="Monitoring",
+        description="What the clusters' Prometheus operator is told.",
     )
     releases: ReleasesSettings = Field(
         default=ReleasesSettings(),
@@ -250,9 +362,22 @@ class EnvironmentSettings(Section):
         """Path of the workspace with the tenants' workspaces."""
         return f"{self.service_path}:{TENANTS}"
 
+    def tenant_path(self, name: str) -> str:
+        """Name the path of a tenant's workspace, from the root.
+
+        Parameters
+        ----------
+        name
+            Name of the tenant.
+        """
+        tenant = self.tenants[name]
+        return (
+            tenant.external.path if tenant.external else f"{self.tenants_path}:{workspace_of(name, tenant)}"
+        )
+
 
 def workspace_of(name: str, tenant: TenantSettings) -> str:
-    """Name the workspace of a tenant.
+    """Name the workspace of a tenant that is not external, within the tenants' workspace.
 
     Parameters
     ----------
@@ -262,42 +387,6 @@ def workspace_of(name: str, tenant: TenantSettings) -> str:
         Its settings.
     """
     return tenant.workspace or name
-
-
-def cross_check(clusters: Collection[str], tenants: Mapping[str, tuple[str | None, str]]) -> list[Problem]:
-    """Find what no single entry shows.
-
-    It takes no more of an entry than it needs, so that it also looks at entries that are wrong in other ways.
-
-    Parameters
-    ----------
-    clusters
-        Names of the compute clusters.
-    tenants
-        The cluster (None where it is not a text) and the workspace of each tenant, by name.
-    """
-    problems: list[Problem] = []
-    owners: dict[str, str] = {}
-    for name, (cluster, workspace) in sorted(tenants.items()):
-        if cluster is not None and cluster not in clusters:
-            problems.append(
-                Problem(
-                    key=key_path(["tenants", name, "cluster"]),
-                    value=shown(cluster),
-                    why="there is no such compute cluster",
-                    mend=nearest(cluster, clusters, what="compute clusters"),
-                )
-            )
-        if (owner := owners.setdefault(workspace, name)) != name:
-            problems.append(
-                Problem(
-                    key=key_path(["tenants", name, "workspace"]),
-                    value=shown(workspace),
-                    why=f'tenant "{owner}" has this workspace',
-                    mend="give each tenant a workspace of its own",
-                )
-            )
-    return problems
 
 
 def known_keys(model: type[BaseModel] = EnvironmentSettings, place: str = "") -> dict[str, tuple[str, ...]]:
@@ -321,8 +410,14 @@ def known_keys(model: type[BaseModel] = EnvironmentSettings, place: str = "") ->
         annotation = field.annotation
         if get_origin(annotation) is Mapping:
             annotation, below = get_args(annotation)[1], f"{below}.*"
-        if get_origin(annotation) is Annotated:
-            annotation = get_args(annotation)[0]
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            keys |= known_keys(annotation, below)
+        for part in _alternatives(annotation):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                keys |= known_keys(part, below)
     return keys
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:  # noqa: ANN401 -- a type's annotation is anything
+    """List the types that an annotation allows: those of a union, or itself."""
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)

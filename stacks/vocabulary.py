@@ -1,19 +1,25 @@
 """The words settings are made of: constrained types and enumerations."""
 
+import ipaddress
 import re
+from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from components.tenant_manifests import QUOTA_NAMESPACE
 from stacks.problems import refuse
 
 CLUSTER_NAME_MAX: Final = 40
 TENANT_NAME_MAX: Final = 40
+POOL_NAME_MAX: Final = 40
 NAMESPACE_NAME_MAX: Final = 63
 WORKSPACE_NAME_MAX: Final = 63
 WORKSPACE_PATH_MAX: Final = 200
+HOST_NAME_MAX: Final = 253
+COUNT_MAX: Final = 100_000
+OVERCOMMIT_MAX: Final = 100
 
 KCP_TARGET: Final = "kcp"
 """Name of kcp beside the compute clusters' (`.run/<stack>/kubeconfigs`): none of them can have it."""
@@ -23,8 +29,31 @@ RESERVED_NAMESPACES: Final = ("kube-", "kcp-", "pipeline-service", "tekton-")
 
 _LABEL: Final = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
 _PATH: Final = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(:[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
-_QUANTITY: Final = re.compile(r"(\d+(\.\d+)?|\.\d+)(m|k|[KMGTPE]i|[MGTPE])?")
+_QUANTITY: Final = re.compile(
+    r"(?P<number>[0-9]{1,12}(\.[0-9]{1,9})?|\.[0-9]{1,9})(?P<unit>m|k|[KMGTPE]i|[MGTPE])?"
+)
+_FACTORS: Final = (
+    {"": Decimal(1), "m": Decimal("0.001"), "k": Decimal(1000)}
+    | {unit: Decimal(1000) ** power for power, unit in enumerate("MGTPE", start=2)}
+    | {f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGTPE", start=1)}
+)
 _SECRET_KEY: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_OUTPUT_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_ENVIRONMENT_VARIABLE: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
+_STACK_NAME: Final = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+){2}")
+_HOST: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*"
+_HOST_NAME: Final = re.compile(_HOST)
+_SUBDOMAIN: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+_REPOSITORY_URL: Final = re.compile(
+    rf"https://{_HOST}(:\d{{1,5}})?(/[A-Za-z0-9._~-]+){{2,}}/?", re.IGNORECASE
+)
+_IMAGE_PREFIX: Final = re.compile(rf"{_HOST}(:\d{{1,5}})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*")
+_BRANCH_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
+_FOLDER_PATH: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
+_LABEL_KEY: Final = re.compile(
+    r"([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
+)
+_LABEL_VALUE: Final = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?")
 
 
 class ClusterState(StrEnum):
@@ -44,6 +73,61 @@ class Distribution(StrEnum):
     OPENSHIFT = "openshift"
 
 
+class Exposure(StrEnum):
+    """How the gateway is reached from outside its cluster."""
+
+    SERVICE = "service"
+    INGRESS = "ingress"
+    HTTP_ROUTE = "httpRoute"
+    ROUTE = "route"
+
+
+def amount(quantity: str) -> Decimal:
+    """Read a quantity.
+
+    Parameters
+    ----------
+    quantity
+        A Kubernetes quantity that has been validated, such as `500m` or `16Gi`.
+
+    Returns
+    -------
+    Decimal
+        Cores of CPU, or bytes.
+    """
+    match = _QUANTITY.fullmatch(quantity)
+    if match is None:
+        raise ValueError(f"not a quantity: {quantity}")
+    return Decimal(match["number"]) * _FACTORS[match["unit"] or ""]
+
+
+def repository_identity(url: str) -> str:
+    """Reduce a repository's URL to what tells it from others.
+
+    Parameters
+    ----------
+    url
+        A URL that has been validated.
+
+    Returns
+    -------
+    str
+        Host and path in lower case, without a last `/` or `.git`.
+    """
+    return url.lower().removeprefix("https://").rstrip("/").removesuffix(".git")
+
+
+def is_secret_key(value: str) -> bool:
+    """Tell whether a text can be the key of a secret.
+
+    Parameters
+    ----------
+    value
+        The text.
+    """
+    return _SECRET_KEY.fullmatch(value) is not None
+
+
 def _label(value: str, *, longest: int) -> str:
     if len(value) > longest:
         refuse(f"the name has {len(value)} characters", f"use {longest} at most")
@@ -59,6 +143,10 @@ def _cluster_name(value: str) -> str:
     if value == KCP_TARGET:
         refuse("the name is reserved for kcp itself", f"use another than {KCP_TARGET}")
     return _label(value, longest=CLUSTER_NAME_MAX)
+
+
+def _pool_name(value: str) -> str:
+    return _label(value, longest=POOL_NAME_MAX)
 
 
 def _tenant_name(value: str) -> str:
@@ -81,9 +169,15 @@ def _workspace_name(value: str) -> str:
 
 
 def _workspace_path(value: str) -> str:
-    if len(value) > WORKSPACE_PATH_MAX or not _PATH.fullmatch(value):
+    if (
+        len(value) > WORKSPACE_PATH_MAX
+        or not _PATH.fullmatch(value)
+        or any(len(name) > WORKSPACE_NAME_MAX for name in value.split(":"))
+    ):
         refuse(
-            "not a kcp workspace path", "write it from the root, names joined by colons: root:team:service"
+            "not a kcp workspace path",
+            "write it from the root, names joined by colons: root:team:service;"
+            f" {WORKSPACE_PATH_MAX} characters at most, {WORKSPACE_NAME_MAX} in each name",
         )
     return value
 
@@ -107,7 +201,7 @@ def _subject_name(value: str) -> str:
 
 
 def _secret_key(value: str) -> str:
-    if not _SECRET_KEY.fullmatch(value):
+    if not is_secret_key(value):
         refuse(
             "not a configuration key",
             "write the key alone, as in: pulumi config set --secret kcpKubeconfig",
@@ -121,14 +215,165 @@ def _file_path(value: str) -> str:
     return value
 
 
-ClusterName = Annotated[str, AfterValidator(_cluster_name)]
-TenantName = Annotated[str, AfterValidator(_tenant_name)]
-NamespaceName = Annotated[str, AfterValidator(_namespace_name)]
-WorkspaceName = Annotated[str, AfterValidator(_workspace_name)]
-WorkspacePath = Annotated[str, AfterValidator(_workspace_path)]
-Quantity = Annotated[str, AfterValidator(_quantity)]
-SubjectName = Annotated[str, AfterValidator(_subject_name)]
-SecretKey = Annotated[str, AfterValidator(_secret_key)]
-FilePath = Annotated[str, AfterValidator(_file_path)]
-Count = Annotated[int, Field(strict=True, ge=1, le=100_000)]
+def _environment_variable(value: str) -> str:
+    if not _ENVIRONMENT_VARIABLE.fullmatch(value):
+        refuse(
+            "not the name of an environment variable",
+            "write the name alone, in capitals, such as EAST_KUBECONFIG",
+        )
+    return value
+
+
+def _stack_name(value: str) -> str:
+    if not _STACK_NAME.fullmatch(value):
+        refuse("not a stack's full name", "write it as organization/project/stack")
+    return value
+
+
+def _output_name(value: str) -> str:
+    if not _OUTPUT_NAME.fullmatch(value):
+        refuse("not an output's name", "write the name of an output as pulumi stack output lists it")
+    return value
+
+
+def _host_name(value: str) -> str:
+    if len(value) > HOST_NAME_MAX or not _HOST_NAME.fullmatch(value):
+        refuse("not a DNS name", "write the name alone, in lower case, such as events.example.com")
+    return value
+
+
+def _repository_url(value: str) -> str:
+    if not _REPOSITORY_URL.fullmatch(value):
+        refuse(
+            "not a repository's URL",
+            "write https://HOST/OWNER/NAME, without user, password, query or fragment",
+        )
+    return value
+
+
+def _image_prefix(value: str) -> str:
+    if not _IMAGE_PREFIX.fullmatch(value):
+        refuse(
+            "not a registry with an optional path",
+            "write it without scheme, tag or last slash, such as registry.example.com/mirror",
+        )
+    return value
+
+
+def _branch_name(value: str) -> str:
+    if not _BRANCH_NAME.fullmatch(value) or ".." in value or value.endswith(("/", ".", ".lock")):
+        refuse("not a branch's name", "write the name alone, such as main")
+    return value
+
+
+def _folder_path(value: str) -> str:
+    if not _FOLDER_PATH.fullmatch(value):
+        refuse("not a folder in a repository", "write it from the repository's root: environments/production")
+    return value
+
+
+def _cidr(value: str) -> str:
+    try:
+        ipaddress.ip_network(value)
+    except ValueError:
+        refuse("not a network", "write its first address and its length: 192.0.2.0/24, or 2001:db8::/32")
+    return value
+
+
+def _label_key(value: str) -> str:
+    if not _LABEL_KEY.fullmatch(value):
+        refuse("not a label's key", "write letters, digits and -_. with an optional prefix: example.com/team")
+    return value
+
+
+def _label_value(value: str) -> str:
+    if not _LABEL_VALUE.fullmatch(value):
+        refuse("not a label's value", "write 63 letters, digits and -_. at most")
+    return value
+
+
+def _issuer_name(value: str) -> str:
+    if not _SUBDOMAIN.fullmatch(value):
+        refuse("not the name of an issuer", "write the ClusterIssuer's metadata.name")
+    return value
+
+
+def _text(
+    pattern: re.Pattern[str] | str, *examples: str, longest: int | None = None, reserved: str = ""
+) -> WithJsonSchema:
+    """Tell editors what a text looks like: as much of its validator as JSON Schema can say.
+
+    Parameters
+    ----------
+    pattern
+        What the whole text matches.
+    *examples
+        Texts that are right.
+    longest
+        Most characters it may have.
+    reserved
+        Pattern of texts that are refused all the same.
+    """
+    text = pattern if isinstance(pattern, str) else pattern.pattern
+    # Languages write a group's name in different ways.
+    unnamed = re.sub(r"\(\?P<\w+>", "(", text)
+    schema: dict[str, Any] = {"type": "string", "pattern": f"^({unnamed})$"}
+    if longest is not None:
+        schema["maxLength"] = longest
+    if reserved:
+        schema["not"] = {"pattern": f"^({reserved})"}
+    return WithJsonSchema({**schema, "examples": list(examples)})
+
+
+_PLATFORM: Final = "|".join((*RESERVED_NAMESPACES, f"{QUOTA_NAMESPACE}$"))
+
+ClusterName = Annotated[
+    str,
+    AfterValidator(_cluster_name),
+    _text(_LABEL, "east-1", longest=CLUSTER_NAME_MAX, reserved=f"{KCP_TARGET}$"),
+]
+PoolName = Annotated[str, AfterValidator(_pool_name), _text(_LABEL, "default", longest=POOL_NAME_MAX)]
+TenantName = Annotated[str, AfterValidator(_tenant_name), _text(_LABEL, "team-a", longest=TENANT_NAME_MAX)]
+NamespaceName = Annotated[
+    str,
+    AfterValidator(_namespace_name),
+    _text(_LABEL, "default", longest=NAMESPACE_NAME_MAX, reserved=_PLATFORM),
+]
+WorkspaceName = Annotated[
+    str, AfterValidator(_workspace_name), _text(_LABEL, "pipeline-service", longest=WORKSPACE_NAME_MAX)
+]
+WorkspacePath = Annotated[
+    str, AfterValidator(_workspace_path), _text(_PATH, "root", "root:org:team", longest=WORKSPACE_PATH_MAX)
+]
+Quantity = Annotated[str, AfterValidator(_quantity), _text(_QUANTITY, "500m", "8", "16Gi")]
+SubjectName = Annotated[str, AfterValidator(_subject_name), _text(r"\S(.*\S)?", "alice", reserved="system:")]
+SecretKey = Annotated[str, AfterValidator(_secret_key), _text(_SECRET_KEY, "kcpKubeconfig")]
+FilePath = Annotated[str, AfterValidator(_file_path), _text(r".+", "secrets/east-1.kubeconfig")]
+Count = Annotated[int, Field(strict=True, ge=1, le=COUNT_MAX)]
 Incarnation = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
+EnvironmentVariable = Annotated[
+    str, AfterValidator(_environment_variable), _text(_ENVIRONMENT_VARIABLE, "EAST_KUBECONFIG")
+]
+StackName = Annotated[str, AfterValidator(_stack_name), _text(_STACK_NAME, "organization/project/stack")]
+OutputName = Annotated[str, AfterValidator(_output_name), _text(_OUTPUT_NAME, "kcpKubeconfig")]
+HostName = Annotated[
+    str, AfterValidator(_host_name), _text(_HOST_NAME, "events.example.com", longest=HOST_NAME_MAX)
+]
+RepositoryUrl = Annotated[
+    str,
+    AfterValidator(_repository_url),
+    _text(
+        r"[hH][tT][tT][pP][sS]://[^/@?#\s]+(/[A-Za-z0-9._~-]+){2,}/?", "https://git.example.com/team-a/app"
+    ),
+]
+ImagePrefix = Annotated[
+    str, AfterValidator(_image_prefix), _text(_IMAGE_PREFIX, "registry.example.com/mirror")
+]
+BranchName = Annotated[str, AfterValidator(_branch_name), _text(_BRANCH_NAME, "main")]
+FolderPath = Annotated[str, AfterValidator(_folder_path), _text(_FOLDER_PATH, "clusters")]
+Cidr = Annotated[
+    str, AfterValidator(_cidr), _text(r"[0-9a-fA-F.:]+(/\d{1,3})?", "192.0.2.0/24", "2001:db8::/32")
+]
+LabelKey = Annotated[str, AfterValidator(_label_key), _text(_LABEL_KEY, "example.com/team")]
+LabelValue = Annotated[str, AfterValidator(_label_value), _text(_LABEL_VALUE, "team-a")]
+IssuerName = Annotated[str, AfterValidator(_issuer_name), _text(_SUBDOMAIN, "letsencrypt")]

@@ -1,4 +1,4 @@
-"""What is refused, and how it is said."""
+"""Reading a stack's configuration, from its file and from the engine."""
 
 import contextlib
 import json
@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 
 from stacks.loader import load, read_stack_file
 from stacks.problems import SettingsError
-from stacks.settings import EnvironmentSettings, Section, known_keys
-from tests.support.recording import start_engine
+from stacks.references import StackOutputs, StackReferenceError
+from stacks.sections import Section
+from stacks.settings import EnvironmentSettings, known_keys
+from stacks.validation import validated
+from tests.support.recording import CREDENTIAL, start_engine
 
 PROJECT = Path(__file__).parents[3]
 KCP = {"kubeconfig": {"path": "kcp.yaml"}}
@@ -32,219 +35,6 @@ def refused(folder: Path, config: dict[str, Any]) -> list[str]:
     with pytest.raises(SettingsError) as caught:
         read_stack_file(write(folder, config))
     return str(caught.value).splitlines()
-
-
-BAD: dict[str, tuple[dict[str, Any], str, str]] = {
-    "unknown section": ({"kcp": KCP, "tenant": {}}, "pipeline-service:tenant:", 'did you mean "tenants"?'),
-    "unknown key of a cluster": (
-        {"kcp": KCP, "computeClusters": {"a": {**CLUSTER, "stat": "active"}}},
-        "pipeline-service:computeClusters.a.stat:",
-        'did you mean "state"?',
-    ),
-    "unknown key of a quota": (
-        {
-            "kcp": KCP,
-            "computeClusters": {"a": CLUSTER},
-            "tenants": {"t": {"cluster": "a", "quota": {"pipelineruns": 1}}},
-        },
-        "pipeline-service:tenants.t.quota.pipelineruns:",
-        'did you mean "pipelineRuns"?',
-    ),
-    "snake case": (
-        {"kcp": KCP, "compute_clusters": {}},
-        "pipeline-service:compute_clusters:",
-        "computeClusters",
-    ),
-    "bad name of a cluster": (
-        {"kcp": KCP, "computeClusters": {"Local_A": CLUSTER}},
-        "pipeline-service:computeClusters.Local_A:",
-        "lower-case letters",
-    ),
-    "reserved name of a cluster": (
-        {"kcp": KCP, "computeClusters": {"kcp": CLUSTER}},
-        "pipeline-service:computeClusters.kcp:",
-        "use another than",
-    ),
-    "long name of a tenant": (
-        {"kcp": KCP, "computeClusters": {"a": CLUSTER}, "tenants": {"t" * 41: {"cluster": "a"}}},
-        f"pipeline-service:tenants.{'t' * 41}:",
-        "use 40 at most",
-    ),
-    "tenant on a cluster that is not there": (
-        {"kcp": KCP, "computeClusters": {"local-a": CLUSTER}, "tenants": {"t": {"cluster": "local-z"}}},
-        'pipeline-service:tenants.t.cluster: "local-z":',
-        'did you mean "local-a"?',
-    ),
-    "two tenants with one workspace": (
-        {
-            "kcp": KCP,
-            "computeClusters": {"a": CLUSTER},
-            "tenants": {"one": {"cluster": "a"}, "two": {"cluster": "a", "workspace": "one"}},
-        },
-        'pipeline-service:tenants.two.workspace: "one":',
-        "a workspace of its own",
-    ),
-    "a namespace of the platform": (
-        {
-            "kcp": KCP,
-            "computeClusters": {"a": CLUSTER},
-            "tenants": {"t": {"cluster": "a", "namespaces": ["kube-system"]}},
-        },
-        "pipeline-service:tenants.t.namespaces.0:",
-        "doesn't begin with",
-    ),
-    "the namespace of kcp's quota": (
-        {
-            "kcp": KCP,
-            "computeClusters": {"a": CLUSTER},
-            "tenants": {"t": {"cluster": "a", "namespaces": ["admin"]}},
-        },
-        "pipeline-service:tenants.t.namespaces.0:",
-        "use another name",
-    ),
-    "a namespace twice": (
-        {
-            "kcp": KCP,
-            "computeClusters": {"a": CLUSTER},
-            "tenants": {"t": {"cluster": "a", "namespaces": ["x", "x"]}},
-        },
-        "pipeline-service:tenants.t.namespaces:",
-        "name each once",
-    ),
-    "everybody as a group": (
-        {
-            "kcp": KCP,
-            "computeClusters": {"a": CLUSTER},
-            "tenants": {"t": {"cluster": "a", "access": {"admins": {"groups": ["system:authenticated"]}}}},
-        },
-        "pipeline-service:tenants.t.access.admins.groups.0:",
-        "name the users or groups themselves",
-    ),
-    "number for a quantity": (
-        {
-            "kcp": KCP,
-            "computeClusters": {"a": CLUSTER},
-            "tenants": {"t": {"cluster": "a", "quota": {"cpu": 8}}},
-        },
-        "pipeline-service:tenants.t.quota.cpu: 8:",
-        "write it in quotes",
-    ),
-    "text for a number": (
-        {
-            "kcp": KCP,
-            "computeClusters": {"a": CLUSTER},
-            "tenants": {"t": {"cluster": "a", "quota": {"pipelineRuns": "10"}}},
-        },
-        'pipeline-service:tenants.t.quota.pipelineRuns: "10":',
-        "write digits without quotes",
-    ),
-    "zero": (
-        {
-            "kcp": KCP,
-            "computeClusters": {"a": CLUSTER},
-            "tenants": {"t": {"cluster": "a", "quota": {"pods": 0}}},
-        },
-        "pipeline-service:tenants.t.quota.pods: 0:",
-        "use 1 or more",
-    ),
-    "bad quantity": (
-        {
-            "kcp": KCP,
-            "computeClusters": {"a": CLUSTER},
-            "tenants": {"t": {"cluster": "a", "quota": {"memory": "16 gigabytes"}}},
-        },
-        "pipeline-service:tenants.t.quota.memory:",
-        "a number with a unit",
-    ),
-    "a list of tenants": (
-        {"kcp": KCP, "tenants": [{"name": "t"}]},
-        "pipeline-service:tenants: a list:",
-        "write keys and values",
-    ),
-    "text for a section": ({"kcp": "root"}, 'pipeline-service:kcp: "root":', "write keys and values"),
-    "unknown state": (
-        {"kcp": KCP, "computeClusters": {"a": {**CLUSTER, "state": "dead"}}},
-        'pipeline-service:computeClusters.a.state: "dead":',
-        "'unreachable'",
-    ),
-    "openshift": (
-        {"kcp": KCP, "computeClusters": {"a": {**CLUSTER, "distribution": "openshift"}}},
-        "pipeline-service:computeClusters.a.distribution:",
-        "distribution kubernetes",
-    ),
-    "no kcp": ({"computeClusters": {}}, "pipeline-service:kcp:", "add it"),
-    "no kubeconfig": (
-        {"kcp": KCP, "computeClusters": {"a": {}}},
-        "pipeline-service:computeClusters.a.kubeconfig:",
-        "add it",
-    ),
-    "two sources of a kubeconfig": (
-        {"kcp": {"kubeconfig": {"path": "x", "secret": "y"}}, "y": {"secure": "v1:x"}},
-        "pipeline-service:kcp.kubeconfig:",
-        "either path or secret",
-    ),
-    "a plain secret": (
-        {"kcp": {"kubeconfig": {"secret": "kcpKubeconfig"}}, "kcpKubeconfig": "apiVersion: v1"},
-        "pipeline-service:kcpKubeconfig:",
-        "pulumi config set --secret kcpKubeconfig",
-    ),
-    "a secret that is not set": (
-        {"kcp": {"kubeconfig": {"secret": "kcpKubeconfig"}}},
-        "pipeline-service:kcpKubeconfig:",
-        "pulumi config set --secret kcpKubeconfig",
-    ),
-    "a secret nobody refers to": (
-        {"kcp": KCP, "tenantss": {"secure": "v1:x"}},
-        "pipeline-service:tenantss:",
-        'did you mean "tenants"?',
-    ),
-    "a bad workspace path": (
-        {"kcp": {**KCP, "parent": "root/team"}},
-        'pipeline-service:kcp.parent: "root/team":',
-        "joined by colons",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_bad_settings_are_refused_in_a_line_with_key_and_mend(case: str, tmp_path: Path) -> None:
-    config, key, mend = BAD[case]
-    lines = refused(tmp_path, config)
-    matching = [line for line in lines if line.startswith(key)]
-    assert len(matching) == 1, lines
-    assert mend in matching[0]
-
-
-def test_all_errors_are_told_at_once(tmp_path: Path) -> None:
-    lines = refused(
-        tmp_path,
-        {
-            "kcp": {**KCP, "parnt": "root"},
-            "computeClusters": {"a": CLUSTER, "B!": CLUSTER},
-            "tenants": {
-                "t": {"cluster": "z"},
-                "u": {"cluster": "a", "workspace": "t"},
-                "v": {"cluster": "y", "quota": {"pods": "many"}},
-            },
-        },
-    )
-    keys = [line.split(": ")[0] for line in lines]
-    assert keys == [
-        "pipeline-service:computeClusters.B!",
-        "pipeline-service:kcp.parnt",
-        "pipeline-service:tenants.t.cluster",
-        "pipeline-service:tenants.u.workspace",
-        "pipeline-service:tenants.v.cluster",
-        "pipeline-service:tenants.v.quota.pods",
-    ]
-
-
-def test_a_kubeconfig_pasted_where_a_reference_belongs_is_not_shown(tmp_path: Path) -> None:
-    pasted = "apiVersion: v1\nusers: [{name: x, user: {token: hunter2}}]\n"
-    lines = refused(tmp_path, {"kcp": {"kubeconfig": pasted}})
-    assert "hunter2" not in "\n".join(lines)
-    lines = refused(tmp_path, {"kcp": {"kubeconfig": {"path": pasted}}})
-    assert "hunter2" not in "\n".join(lines)
 
 
 @pytest.mark.parametrize(
@@ -299,22 +89,43 @@ def test_every_field_has_a_title_and_a_description() -> None:
 def test_known_keys_cover_every_section() -> None:
     known = known_keys()
     assert known["tenants.*.quota"] == ("cpu", "memory", "pipelineRuns", "pods")
-    assert known["computeClusters.*.kubeconfig"] == ("path", "secret")
+    assert known["computeClusters.*.kubeconfig"] == ("environment", "output", "path", "secret", "stack")
+    assert known["tenants.*.external.binders"] == ("groups", "users")
+    assert known["gateway.tls"] == ("issuer", "secret")
+    assert known["gitops.credentials"] == ("secret",)
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=12,
+)
+NEARLY = st.fixed_dictionaries({}, optional=dict.fromkeys(known_keys()[""], ANYTHING))
+ENTRIES = {
+    "pools": ("capacity", "overcommit"),
+    "computeClusters": known_keys()["computeClusters.*"],
+    "tenants": known_keys()["tenants.*"],
+    "gateway": ("clusters", "host", "exposure", "tls"),
+}
 
 
 @given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.text(),
-        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-        max_leaves=12,
-    )
+    NEARLY,
+    st.sampled_from(sorted(ENTRIES)).flatmap(
+        lambda key: st.tuples(
+            st.just(key),
+            st.fixed_dictionaries({}, optional=dict.fromkeys(ENTRIES[key], ANYTHING)),
+        )
+    ),
+    st.sets(st.sampled_from(sorted(known_keys()[""])), max_size=2),
 )
-def test_whatever_stands_there_is_accepted_or_refused_but_never_crashes(value: object) -> None:
-    from stacks.loader import _validated  # noqa: PLC0415
-
-    for key in ("kcp", "computeClusters", "tenants", "releases", "deletionProtection", "x"):
-        with contextlib.suppress(SettingsError):
-            _validated({"kcp": KCP, key: value}, set())
+def test_whatever_stands_there_is_accepted_or_refused_but_never_crashes(
+    sections: dict[str, Any], entry: tuple[str, dict[str, Any]], secrets: set[str]
+) -> None:
+    key, fields = entry
+    values = {"kcp": KCP, **sections, key: fields if key == "gateway" else {"a": fields, "b": CLUSTER}}
+    with contextlib.suppress(SettingsError):
+        validated(values, secrets)
 
 
 @pytest.fixture
@@ -376,6 +187,117 @@ def test_a_kubeconfig_can_be_a_secret_of_the_configuration(project: Path) -> Non
     engine(config, preview=True)
     with pytest.raises(SettingsError, match="whose value is not a secret"):
         load()
+
+
+def test_a_kubeconfig_can_be_in_an_environment_variable(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = {**FULL, "kcp": {"kubeconfig": {"environment": "KCP_KUBECONFIG"}}}
+    engine(config, preview=True)
+    key = 'pipeline-service:kcp.kubeconfig.environment: "KCP_KUBECONFIG": the environment variable is '
+    for value, state in ((None, "not set"), ("", "empty"), (" \n", "empty")):
+        if value is None:
+            monkeypatch.delenv("KCP_KUBECONFIG", raising=False)
+        else:
+            monkeypatch.setenv("KCP_KUBECONFIG", value)
+        with pytest.raises(SettingsError) as caught:
+            load()
+        assert str(caught.value).startswith(f"{key}{state}")
+        assert 'export KCP_KUBECONFIG="$(cat' in str(caught.value)
+    monkeypatch.setenv("KCP_KUBECONFIG", (project / "kcp.yaml").read_text())
+    assert load().kcp.kcp_url == "https://host:1"
+
+
+@pytest.mark.parametrize("as_text", [True, False], ids=["text", "mapping"])
+def test_a_kubeconfig_can_be_an_output_of_another_stack(
+    project: Path, monkeypatch: pytest.MonkeyPatch, *, as_text: bool
+) -> None:
+    text = (project / "kcp.yaml").read_text()
+    read: list[str] = []
+
+    def outputs(stack: str) -> StackOutputs:
+        read.append(stack)
+        return StackOutputs(stack, {"kcp": text if as_text else json.loads(text)}, frozenset({"kcp"}))
+
+    monkeypatch.setattr("stacks.sources.read_stack_outputs", outputs)
+    reference = {"kubeconfig": {"stack": "organization/infra/production", "output": "kcp"}}
+    engine({**FULL, "kcp": reference, "computeClusters": {"a": reference, "b": reference}}, preview=True)
+    assert {one.kcp_url for one in load().kubeconfigs.values()} == {"https://host:1"}
+    assert read == ["organization/infra/production"], "a state is read once"
+
+
+def test_an_output_that_is_not_there_is_told_with_its_key(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert project.is_dir()
+    monkeypatch.setattr(
+        "stacks.sources.read_stack_outputs",
+        lambda stack: StackOutputs(stack, {"kcpKubeconfig": CREDENTIAL}, frozenset({"kcpKubeconfig"})),
+    )
+    reference = {"kubeconfig": {"stack": "organization/infra/production", "output": "kcpKubeconfi"}}
+    engine({**FULL, "kcp": reference}, preview=True)
+    with pytest.raises(SettingsError) as caught:
+        load()
+    assert str(caught.value).startswith(
+        'pipeline-service:kcp.kubeconfig.output: "kcpKubeconfi": it has no output'
+    )
+    assert 'did you mean "kcpKubeconfig"?' in str(caught.value)
+    assert CREDENTIAL not in str(caught.value)
+
+
+def test_a_stack_that_cant_be_read_is_told_for_each_kubeconfig(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert project.is_dir()
+
+    def refuse(stack: str) -> StackOutputs:
+        raise StackReferenceError(stack, "there is no such stack", "name it rightly")
+
+    monkeypatch.setattr("stacks.sources.read_stack_outputs", refuse)
+    reference = {"kubeconfig": {"stack": "organization/infra/production", "output": "kcp"}}
+    engine({**FULL, "kcp": reference, "computeClusters": {"a": reference}}, preview=True)
+    with pytest.raises(SettingsError) as caught:
+        load()
+    assert str(caught.value).splitlines() == [
+        f'pipeline-service:{place}.kubeconfig.stack: "organization/infra/production":'
+        " there is no such stack; name it rightly"
+        for place in ("computeClusters.a", "kcp")
+    ]
+
+
+def test_relative_paths_are_found_from_any_working_directory(
+    project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    monkeypatch.chdir(elsewhere)
+    engine(FULL, preview=False)
+    environment = load(project)
+    assert environment.kcp.kcp_url == "https://host:1"
+    assert (project / environment.kubeconfig_file("a")).is_file()
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_section_that_is_secret_is_refused_and_not_shown(project: Path) -> None:
+    assert project.is_dir()
+    config = {**FULL, "tenants": {"team-a": {"cluster": "a", "workspace": "Hunter2"}}}
+    engine(config, preview=True, secrets=("tenants",))
+    with pytest.raises(SettingsError) as caught:
+        load()
+    [line] = str(caught.value).splitlines()
+    assert line.startswith("pipeline-service:tenants: a section is not a secret")
+    assert "Hunter2" not in line
+
+
+def test_what_is_not_acted_on_yet_is_warned_of_once(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert project.is_dir()
+    warned: list[str] = []
+    monkeypatch.setattr("pulumi.log.warn", warned.append)
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://state")
+    engine({**FULL, "argocd": {"enabled": True}, "tekton": {"defaultTimeoutMinutes": 60}}, preview=True)
+    load()
+    assert [line for line in warned if "not acted on" in line] == [
+        "pipeline-service:argocd: checked, but not acted on by this version: no Argo CD is installed"
+    ]
 
 
 def test_unreadable_kubeconfigs_and_releases_are_told_together(project: Path) -> None:

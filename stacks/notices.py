@@ -1,0 +1,50 @@
+"""What settings say that this version checks, but doesn't act on yet.
+
+The one table of it: a line goes when the part it speaks of is there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from stacks.problems import key_path
+from stacks.settings import EnvironmentSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_NOT_ACTED_ON: Final[Mapping[str, str]] = {
+    "tekton": "Tekton keeps the default timeout of its release",
+    "argocd": "no Argo CD is installed",
+    "gateway": "no gateway is installed",
+    "gitops": "nothing is written to the repository",
+    "image_repository": "images keep the names that the releases give them",
+    "monitoring": "no ServiceMonitor is made",
+}
+"""By section: what is the case instead."""
+
+_NO_EVENTS: Final = "no Git event reaches the tenants' pipelines"
+
+
+def notices(settings: EnvironmentSettings) -> list[str]:
+    """List what is given and not acted on yet.
+
+    Parameters
+    ----------
+    settings
+        The settings.
+
+    Returns
+    -------
+    list of str
+        One line for each section that differs from its default.
+    """
+    fields = EnvironmentSettings.model_fields
+    given = {
+        key_path([fields[name].alias or name]): instead
+        for name, instead in _NOT_ACTED_ON.items()
+        if getattr(settings, name) != fields[name].default
+    }
+    if any(tenant.repositories for tenant in settings.tenants.values()):
+        given[key_path(["tenants", "*", "repositories"])] = _NO_EVENTS
+    return [f"{key}: checked, but not acted on by this version: {instead}" for key, instead in given.items()]

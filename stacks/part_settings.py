@@ -1,0 +1,202 @@
+"""The settings of the service's parts: syncer, Tekton, Argo CD, gateway, GitOps, images, monitoring."""
+
+from collections.abc import Mapping
+from typing import Annotated, Self
+
+from pydantic import ConfigDict, Field, model_validator
+
+from stacks.problems import refuse
+from stacks.sections import GroupsSettings, SecretReference, Section
+from stacks.vocabulary import (
+    BranchName,
+    Cidr,
+    ClusterName,
+    Exposure,
+    FolderPath,
+    HostName,
+    ImagePrefix,
+    IssuerName,
+    LabelKey,
+    LabelValue,
+    Quantity,
+    RepositoryUrl,
+    SecretKey,
+    WorkspaceName,
+)
+
+Replicas = Annotated[int, Field(strict=True, ge=1, le=5)]
+
+
+class SyncerSettings(Section):
+    """The agent that copies between kcp and a cluster, one on each cluster."""
+
+    replicas: Replicas = Field(
+        default=1,
+        title="Replicas",
+        description="Pods on each cluster; one works, the others stand by to take over.",
+    )
+    cpu_request: Quantity = Field(
+        default="50m", title="CPU request", description="CPU (cores) reserved for each pod."
+    )
+    memory_request: Quantity = Field(
+        default="128Mi", title="Memory request", description="Memory (bytes) reserved for each pod."
+    )
+    memory_limit: Quantity = Field(
+        default="512Mi",
+        title="Memory limit",
+        description="Memory (bytes) beyond which a pod is killed; need grows with the copied objects.",
+    )
+
+
+class TektonSettings(Section):
+    """Tekton on the clusters."""
+
+    default_timeout_minutes: Annotated[int, Field(strict=True, ge=1, le=10_080)] = Field(
+        default=60,
+        title="Default timeout",
+        description="Minutes after which a run is stopped that states no timeout of its own.",
+    )
+
+
+class ArgoCdSettings(Section):
+    """Argo CD, a separate instance on each cluster."""
+
+    enabled: bool = Field(default=False, title="Enabled", description="Whether each cluster gets an Argo CD.")
+    high_availability: bool = Field(
+        default=False,
+        title="High availability",
+        description="Run more than one pod of each of its parts; needs three nodes.",
+    )
+    admins: GroupsSettings = Field(
+        default=GroupsSettings(), title="Admins", description="May change everything in Argo CD."
+    )
+    viewers: GroupsSettings = Field(
+        default=GroupsSettings(), title="Viewers", description="May look at everything in Argo CD."
+    )
+
+
+class TlsSettings(Section):
+    """Where the gateway's certificate comes from."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": [source]} for source in ("secret", "issuer")]}
+    )
+
+    secret: SecretKey | None = Field(
+        default=None,
+        title="Secret configuration key",
+        description="Key of this stack's configuration that holds certificate and private key, as PEM.",
+    )
+    issuer: IssuerName | None = Field(
+        default=None,
+        title="Issuer",
+        description="Name of the ClusterIssuer by which the cluster's cert-manager makes the certificate.",
+    )
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.secret is None) == (self.issuer is None):
+            refuse("one source of the certificate is needed", "give either secret or issuer")
+        return self
+
+
+class GatewaySettings(Section):
+    """The gateway that takes Git events to the right cluster."""
+
+    clusters: tuple[ClusterName, ...] = Field(
+        default=(),
+        title="Clusters",
+        description="Names of the computeClusters entries on which a gateway runs; none: no gateway.",
+    )
+    host: HostName | None = Field(
+        default=None,
+        title="Host",
+        description="DNS name under which Git providers reach it; required where clusters are given.",
+    )
+    replicas: Replicas = Field(
+        default=2, title="Replicas", description="Pods on each of its clusters; all of them work."
+    )
+    exposure: Exposure = Field(
+        default=Exposure.SERVICE,
+        title="Exposure",
+        description=(
+            "How it is reached from outside: service (of type LoadBalancer), ingress, httpRoute (Gateway API)"
+            " or route (OpenShift)."
+        ),
+    )
+    tls: TlsSettings | None = Field(
+        default=None,
+        title="TLS",
+        description="Its certificate; none: what stands in front of it ends TLS.",
+    )
+    body_limit: Quantity = Field(
+        default="2Mi",
+        title="Body limit",
+        description="Largest event (bytes) that it takes; a larger one is refused.",
+    )
+    allowed_sources: tuple[Cidr, ...] = Field(
+        default=(),
+        title="Allowed sources",
+        description="Networks (CIDR) from which events are taken; none given: from everywhere.",
+    )
+
+
+class GitopsSettings(Section):
+    """The GitOps repository that the clusters' Argo CD reads."""
+
+    repository: RepositoryUrl = Field(
+        title="Repository", description="URL of the repository, https, without credentials."
+    )
+    branch: BranchName = Field(
+        default="main", title="Branch", description="Branch that is written and that Argo CD reads."
+    )
+    path: FolderPath = Field(
+        default="clusters",
+        title="Path",
+        description="Folder in the repository, below which each cluster has one of its name.",
+    )
+    credentials: SecretReference | None = Field(
+        default=None,
+        title="Credentials",
+        description="Token with which Argo CD reads the repository; none: anybody may read it.",
+    )
+
+
+class ImageRepositorySettings(Section):
+    """Where container images come from."""
+
+    mirrors: Mapping[ImagePrefix, ImagePrefix] = Field(
+        default={},
+        title="Mirrors",
+        description="By beginning of an image's name (registry, or registry and path): what replaces it.",
+    )
+    pull_secret: SecretReference | None = Field(
+        default=None,
+        title="Pull secret",
+        description="Credentials for the registries, as the JSON of a file .docker/config.json.",
+    )
+    offline: bool = Field(
+        default=False,
+        title="Offline",
+        description="Refuse every image that no mirror serves: the clusters reach no other registry.",
+    )
+
+
+class MonitoringSettings(Section):
+    """What a cluster's Prometheus operator is told."""
+
+    enabled: bool = Field(
+        default=False,
+        title="Enabled",
+        description="Whether ServiceMonitors are made; the clusters need the Prometheus operator.",
+    )
+    namespace: WorkspaceName | None = Field(
+        default=None,
+        title="Namespace",
+        description="Namespace of the ServiceMonitors; none: each stands beside what it watches.",
+    )
+    labels: Mapping[LabelKey, LabelValue] = Field(
+        default={},
+        title="Labels",
+        description="Labels of the ServiceMonitors, by which a Prometheus selects them.",
+    )
