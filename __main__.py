@@ -1,4 +1,8 @@
-"""Pipeline Service: load the stack's settings, compose the environment, export what others build on."""
+"""Pipeline Service: one stack, one environment.
+
+`load` reads and checks Pulumi.<stack>.yaml and what it refers to, `compose` registers everything that the
+environment is made of, `export` hands out what others build on.
+"""
 
 from stacks.environment import compose
 from stacks.loader import load

@@ -31,8 +31,24 @@ def api_export(cluster: str) -> Manifest:
     }
 
 
+def bind_role_name(cluster: str) -> str:
+    """Name the ClusterRole that lets a subject bind a cluster's export.
+
+    Parameters
+    ----------
+    cluster
+        Name of the compute cluster.
+    """
+    return f"pipeline-service:bind:{cluster}"
+
+
 def bind_role(cluster: str) -> Manifest:
-    """Make the ClusterRole that lets a subject bind a cluster's export.
+    """Make the ClusterRole that lets a subject bind a cluster's export; external tenants are bound to it.
+
+    Binding needs no more in this workspace: kcp asks for the verb `bind` by a review that passes over the
+    access to the workspace itself (v0.28, pkg/admission/apibinding and
+    pkg/authorization/workspace_content_authorizer.go). It asks when an APIBinding is made or changed, and may
+    remember a yes for five minutes; so taking the right away unbinds nobody.
 
     Parameters
     ----------
@@ -40,7 +56,7 @@ def bind_role(cluster: str) -> Manifest:
         Name of the compute cluster.
     """
     rules = [rule("apis.kcp.io", ("apiexports",), ("bind",), (cluster,))]
-    return cluster_role(f"pipeline-service:bind:{cluster}", rules, labels("api-export", cluster=cluster))
+    return cluster_role(bind_role_name(cluster), rules, labels("api-export", cluster=cluster))
 
 
 @dataclass(frozen=True, kw_only=True)

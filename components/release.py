@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import pulumi
 
-from components.unit import UnitArgs, register_unit
+from components.unit import ClusterUnitArgs, UnitArgs, register_unit
 
 if TYPE_CHECKING:
     from releases.prepare import PreparedRelease
@@ -17,28 +17,16 @@ WAIT_SECONDS: Final = 600
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReleaseArgs:
+class ReleaseArgs(ClusterUnitArgs):
     """What a Release needs.
 
     Attributes
     ----------
     release
         What is installed.
-    kubeconfig
-        File with the cluster's credential, relative to the project's folder.
-    incarnation
-        Raised to apply it anew.
-    state
-        State of the cluster.
-    after
-        What must be there before it, and stay until it is gone.
     """
 
     release: PreparedRelease
-    kubeconfig: str
-    incarnation: int
-    state: str
-    after: tuple[pulumi.Resource, ...] = field(default=(), repr=False)
 
 
 class Release(pulumi.ComponentResource):

@@ -33,8 +33,8 @@ class SyncerArgs:
         The cluster's API server.
     crds
         The agent's CustomResourceDefinitions, as a release on the cluster.
-    image
-        The agent's image.
+    pods
+        The agent's pods.
     after
         What must be there before it, and stay until it is gone: what it publishes, for one.
     """
@@ -45,7 +45,7 @@ class SyncerArgs:
     certificate_authority: str | None
     cluster: pulumi.ProviderResource = field(repr=False)
     crds: ReleaseArgs
-    image: str
+    pods: manifests.AgentPods
     after: tuple[pulumi.Resource, ...] = field(default=(), repr=False)
 
 
@@ -90,7 +90,7 @@ class Syncer(pulumi.ComponentResource):
         KubernetesObject(
             f"{name}-agent",
             manifests.deployment(
-                args.cluster_name, args.image, pulumi.Output.unsecret(kubeconfig.apply(digest))
+                args.cluster_name, args.pods, pulumi.Output.unsecret(kubeconfig.apply(digest))
             ),
             provider=args.cluster,
             parent=self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from components.access import (
@@ -45,7 +46,6 @@ FINALIZER: Final = "syncagent.kcp.io/cleanup"
 _KUBECONFIG_KEY: Final = "kubeconfig"
 _SECRET: Final = "kcp-kubeconfig"  # noqa: S105 -- the name of a Secret
 _METRICS_PORT: Final = 8085
-_NOBODY: Final = 65532
 
 
 def kcp_account_name(cluster: str) -> str:
@@ -278,15 +278,47 @@ def published_resources(cluster: str) -> dict[str, Manifest]:
     }
 
 
-def deployment(cluster: str, image: str, kubeconfig_digest: pulumi.Input[str]) -> Manifest:
+@dataclass(frozen=True, kw_only=True)
+class AgentPods:
+    """How the agent's pods are made.
+
+    Attributes
+    ----------
+    image
+        The agent's image.
+    replicas
+        How many there are: one works, by leader election; each other holds the same caches and stands by.
+    cpu_request
+        CPU reserved for each, a quantity in cores.
+    memory_request
+        Memory reserved for each, a quantity in bytes.
+    memory_limit
+        Memory beyond which one is killed, a quantity in bytes.
+    user
+        Number of the user and group they run as; None where the cluster assigns it, as OpenShift does: its
+        SecurityContextConstraints `restricted-v2` refuse any other.
+    """
+
+    image: str
+    replicas: int
+    cpu_request: str
+    memory_request: str
+    memory_limit: str
+    user: int | None
+
+
+def deployment(cluster: str, pods: AgentPods, kubeconfig_digest: pulumi.Input[str]) -> Manifest:
     """Make the Deployment of the agent.
+
+    It has no PodDisruptionBudget: copying that pauses until the next pod has started loses nothing, and a
+    budget over a single pod would hold up the draining of its node.
 
     Parameters
     ----------
     cluster
         Name of the compute cluster; also the agent's name, which must never change (its copies carry it).
-    image
-        The agent's image.
+    pods
+        Its pods.
     kubeconfig_digest
         Digest of the kubeconfig for kcp: the agent reads it only when it starts.
     """
@@ -300,33 +332,48 @@ def deployment(cluster: str, image: str, kubeconfig_digest: pulumi.Input[str]) -
             "labels": {**labels("syncer"), **selector},
         },
         "spec": {
-            # One works at a time, by leader election; a second would hold the same caches for nothing.
-            "replicas": 1,
+            "replicas": pods.replicas,
             "selector": {"matchLabels": selector},
             "template": {
                 "metadata": {
                     "labels": {**labels("syncer"), **selector},
                     "annotations": {"pipeline-service/kubeconfig-digest": kubeconfig_digest},
                 },
-                "spec": _pod(cluster, image),
+                "spec": {**_pod(cluster, pods), **_spread(pods.replicas, selector)},
             },
         },
     }
 
 
-def _pod(cluster: str, image: str) -> dict[str, Any]:
+def _spread(replicas: int, selector: Mapping[str, str]) -> dict[str, Any]:
+    """Put pods on different nodes where that can be: two on one node fail together."""
+    if replicas == 1:
+        return {}
+    return {
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": dict(selector)},
+            }
+        ]
+    }
+
+
+def _pod(cluster: str, pods: AgentPods) -> dict[str, Any]:
+    user = {} if pods.user is None else {"runAsUser": pods.user, "runAsGroup": pods.user}
     return {
         "serviceAccountName": ACCOUNT,
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": _NOBODY,
-            "runAsGroup": _NOBODY,
+            **user,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [
             {
                 "name": "agent",
-                "image": image,
+                "image": pods.image,
                 "args": [
                     f"--namespace={SYNCER_NAMESPACE}",
                     f"--kcp-kubeconfig=/etc/kcp/{_KUBECONFIG_KEY}",
@@ -346,8 +393,8 @@ def _pod(cluster: str, image: str) -> dict[str, Any]:
                     "periodSeconds": 20,
                 },
                 "resources": {
-                    "requests": {"cpu": "50m", "memory": "128Mi"},
-                    "limits": {"memory": "512Mi"},
+                    "requests": {"cpu": pods.cpu_request, "memory": pods.memory_request},
+                    "limits": {"memory": pods.memory_limit},
                 },
                 "securityContext": {
                     "allowPrivilegeEscalation": False,

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pulumi
 
+from components.openshift_pipelines import CHANNEL, OpenShiftPipelines
 from components.release import Release, ReleaseArgs
+
+if TYPE_CHECKING:
+    from components.unit import ClusterUnitArgs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,10 +21,11 @@ class TektonControllersArgs:
     Attributes
     ----------
     pipelines
-        Tekton Pipelines, as a release on the cluster.
+        Tekton Pipelines as a release on the cluster; or, on OpenShift, how the units of its operator stand
+        there.
     """
 
-    pipelines: ReleaseArgs
+    pipelines: ReleaseArgs | ClusterUnitArgs
 
 
 class TektonControllers(pulumi.ComponentResource):
@@ -39,5 +45,11 @@ class TektonControllers(pulumi.ComponentResource):
         self, name: str, args: TektonControllersArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("pipeline-service:tekton:TektonControllers", name, None, opts)
-        Release(f"{name}-{args.pipelines.release.name}", args.pipelines, pulumi.ResourceOptions(parent=self))
-        self.register_outputs({"pipelines": args.pipelines.release.version})
+        below = pulumi.ResourceOptions(parent=self)
+        if isinstance(args.pipelines, ReleaseArgs):
+            release = args.pipelines.release
+            Release(f"{name}-{release.name}", args.pipelines, below)
+            self.register_outputs({"pipelines": release.version})
+        else:
+            OpenShiftPipelines(name, args.pipelines, below)
+            self.register_outputs({"pipelines": CHANNEL})

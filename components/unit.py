@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import pulumi
@@ -20,6 +20,28 @@ APPLY_SCRIPT: Final = f"{_RUN} apply"
 WAIT_SCRIPT: Final = f"{_RUN} wait"
 DELETE_SCRIPT: Final = f"{_RUN} delete"
 """The scripts are constant: what varies is in the environment or on standard input, where it shows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterUnitArgs:
+    """How units stand on a compute cluster.
+
+    Attributes
+    ----------
+    kubeconfig
+        File with the cluster's credential, relative to the project's folder.
+    incarnation
+        Raised to apply them anew.
+    state
+        State of the cluster.
+    after
+        What must be there before them, and stay until they are gone.
+    """
+
+    kubeconfig: str
+    incarnation: int
+    state: str
+    after: tuple[pulumi.Resource, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +75,9 @@ class UnitArgs:
         Resources whose objects are deleted before the unit is, those of its users included.
     release_finalizers
         Finalizers that are taken off such objects where nobody else does so in time.
+    leftovers
+        What others made on its behalf and leave behind when it is deleted: `{resource, namespace, selector}`
+        as `kubectl delete` takes them.
     state
         State of the cluster: an `unreachable` one's unit is left as it is, a `gone` one's is forgotten.
     lies_in
@@ -73,6 +98,7 @@ class UnitArgs:
     wait_seconds: int = 300
     drain: Sequence[str] = ()
     release_finalizers: Sequence[str] = ()
+    leftovers: Sequence[Mapping[str, str]] = ()
     state: str = "active"
     lies_in: pulumi.Input[str] | None = None
     protect: bool = False
@@ -109,6 +135,9 @@ def environment(args: UnitArgs) -> dict[str, pulumi.Input[str]]:
         "UNIT_DRAIN": json.dumps(list(args.drain)) if args.drain else None,
         "UNIT_RELEASE_FINALIZERS": json.dumps(list(args.release_finalizers))
         if args.release_finalizers
+        else None,
+        "UNIT_LEFTOVERS": json.dumps([dict(one) for one in args.leftovers], sort_keys=True)
+        if args.leftovers
         else None,
         "UNIT_LIES_IN": args.lies_in,
         "UNIT_ABANDONED": "true" if args.state == "gone" else None,

@@ -1,4 +1,11 @@
-"""The composition: an environment from its settings, top to bottom as docs/architecture.md draws it."""
+"""The composition: an environment from its settings, top to bottom as docs/architecture.md draws it.
+
+An entry of the settings makes what the loop over its section says: all of it carries the entry's name, and
+nothing else changes with it. `after` says what runs in which order: up that way, down the other way round.
+What a component is made of stands in components/, in the file it is imported from; `mapping` makes its
+arguments from the settings, and `targets` the Providers: one for each workspace of kcp that something is put
+into and for each cluster, none for a tenant.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +13,18 @@ from typing import TYPE_CHECKING
 
 from components.api_export import ClusterApiExport, ClusterApiExportArgs
 from components.compute_cluster import ComputeCluster, ComputeClusterArgs
+from components.external_tenant import ExternalTenant, ExternalTenantArgs
 from components.kcp_workspace import (
     KcpWorkspace,
     KcpWorkspaceArgs,
     TenantWorkspaceType,
     TenantWorkspaceTypeArgs,
 )
-from components.release import ReleaseArgs
 from components.syncer import Syncer, SyncerArgs
 from components.tekton import TektonControllers, TektonControllersArgs
 from components.tenant import Tenant, TenantArgs
-from releases.catalog import API_SYNCAGENT_CRDS, TEKTON_PIPELINES
-from stacks import mapping, outputs, targets
+from releases.catalog import API_SYNCAGENT_CRDS
+from stacks import description, mapping, targets
 from stacks.settings import COMPUTE, TENANTS, workspace_of
 from stacks.vocabulary import KCP_TARGET
 
@@ -42,6 +49,7 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
         What layered products build on.
     """
     settings = environment.settings
+    # deletionProtection: whether the engine refuses to delete what holds the work of others.
     protect = settings.deletion_protection
 
     # kcp: the service's workspace, with the workspaces "compute" and "tenants" in it.
@@ -60,19 +68,21 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
     compute = targets.kcp_workspace(COMPUTE, environment, settings.compute_path, after=[compute_workspace])
     tenants = targets.kcp_workspace(TENANTS, environment, settings.tenants_path, after=[tenants_workspace])
 
-    # Compute clusters: each with its API export in kcp, its controllers, and the syncer between the two.
+    # computeClusters: each with its API export in kcp, its controllers, and the syncer between the two. An
+    # entry's pool and homeOf make nothing here: they are checked, and the pool is shown in the outputs.
     clusters: dict[str, pulumi.ProviderResource] = {}
     syncers: dict[str, pulumi.Resource] = {}
     for name in sorted(settings.compute_clusters):
+        # The entry's state steers its Provider, and the releases on it: unreachable leaves all as it is, gone
+        # forgets it.
         cluster = clusters[name] = targets.compute_cluster(name, environment)
-
-        def release(of: str, ground: pulumi.Resource, name: str = name) -> ReleaseArgs:
-            return mapping.release_args(environment, name, of, after=(ground,))
-
         export = ClusterApiExport(name, ClusterApiExportArgs(compute=compute, cluster=name, protect=protect))
         ground = ComputeCluster(name, ComputeClusterArgs(cluster=cluster))
         # Argo CD will stand here: with delivery "gitops" it applies what follows.
-        tekton = TektonControllers(name, TektonControllersArgs(pipelines=release(TEKTON_PIPELINES, ground)))
+        # Tekton's release; on a cluster of distribution openshift, the operator that brings it.
+        tekton = TektonControllers(
+            name, TektonControllersArgs(pipelines=mapping.tekton(environment, name, after=(ground,)))
+        )
         syncers[name] = Syncer(
             name,
             SyncerArgs(
@@ -81,33 +91,36 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
                 compute_url=environment.kcp.at_workspace(settings.compute_path).server,
                 certificate_authority=environment.kcp.certificate_authority,
                 cluster=cluster,
-                crds=release(API_SYNCAGENT_CRDS, ground),
-                image=mapping.SYNCER_IMAGE,
+                crds=mapping.release_args(environment, name, API_SYNCAGENT_CRDS, after=(ground,)),
+                # The section syncer, the same for every cluster.
+                pods=mapping.agent_pods(environment, name),
                 after=(export, tekton),
             ),
         )
     # The gateway will stand here: Git events to the clusters above.
 
-    # Tenants: each a workspace in kcp, and namespaces on the cluster that its entry names.
+    # tenants: each a workspace in kcp, ours or (external) someone else's, and its place: namespaces with a
+    # quota on the cluster that its entry names. Up after that cluster's syncer, and so down before it:
+    # without the agent, its finalizers would hang.
     for name, tenant in sorted(settings.tenants.items()):
-        Tenant(
-            name,
-            TenantArgs(
-                tenants=tenants,
-                tenants_path=settings.tenants_path,
-                type_path=settings.service_path,
-                workspace=workspace_of(name, tenant),
-                compute_path=settings.compute_path,
-                cluster_name=tenant.cluster,
-                cluster=clusters[tenant.cluster],
-                kcp_kubeconfig=str(environment.kubeconfig_file(KCP_TARGET)),
-                namespaces=tenant.namespaces,
-                access=mapping.tenant_access(tenant.access),
-                quota=mapping.tenant_quota(tenant.quota),
-                incarnation=tenant.incarnation,
-                protect=protect,
-                # Up after the syncer, and so down before it: without the agent, its finalizers would hang.
-                after=(tenant_type, syncers[tenant.cluster]),
-            ),
+        place = mapping.tenant_place(
+            environment, name, clusters[tenant.cluster], after=(tenant_type, syncers[tenant.cluster])
         )
-    return outputs.describe(environment)
+        if tenant.external:
+            binders = mapping.subjects(tenant.external.binders)
+            ExternalTenant(name, ExternalTenantArgs(compute=compute, binders=binders, place=place))
+        else:
+            Tenant(
+                name,
+                TenantArgs(
+                    tenants=tenants,
+                    type_path=settings.service_path,
+                    workspace=workspace_of(name, tenant),
+                    compute_path=settings.compute_path,
+                    kcp_kubeconfig=str(environment.kubeconfig_file(KCP_TARGET)),
+                    access=mapping.tenant_access(tenant.access),
+                    incarnation=tenant.incarnation,
+                    place=place,
+                ),
+            )
+    return description.describe(environment)

@@ -6,17 +6,25 @@ from typing import TYPE_CHECKING, Final
 
 from components.access import Subject
 from components.release import ReleaseArgs
+from components.syncer_manifests import AgentPods
 from components.tenant_manifests import TenantAccess, TenantQuota
-from releases.catalog import API_SYNCAGENT_CRDS, catalog
+from components.tenant_place import TenantPlace
+from components.unit import ClusterUnitArgs
+from releases.catalog import API_SYNCAGENT_CRDS, TEKTON_PIPELINES, catalog
+from stacks.vocabulary import Distribution
 
 if TYPE_CHECKING:
     import pulumi
 
     from stacks.loader import LoadedEnvironment
-    from stacks.settings import AccessSettings, QuotaSettings, SubjectsSettings
+    from stacks.sections import SubjectsSettings
+    from stacks.settings import AccessSettings, QuotaSettings
 
 SYNCER_IMAGE: Final = f"ghcr.io/kcp-dev/api-syncagent:{catalog()[API_SYNCAGENT_CRDS].version}"
 """The agent, in the version of its CustomResourceDefinitions."""
+
+NOBODY: Final = 65532
+"""User and group of the syncer's pods where the cluster doesn't assign them."""
 
 
 def subjects(settings: SubjectsSettings) -> tuple[Subject, ...]:
@@ -57,6 +65,86 @@ def tenant_quota(settings: QuotaSettings) -> TenantQuota:
     """
     return TenantQuota(
         pipeline_runs=settings.pipeline_runs, cpu=settings.cpu, memory=settings.memory, pods=settings.pods
+    )
+
+
+def tenant_place(
+    environment: LoadedEnvironment,
+    tenant: str,
+    cluster: pulumi.ProviderResource,
+    *,
+    after: tuple[pulumi.Resource, ...],
+) -> TenantPlace:
+    """Say where and how much a tenant runs.
+
+    Parameters
+    ----------
+    environment
+        The environment.
+    tenant
+        Name of the tenant.
+    cluster
+        API server of its cluster.
+    after
+        What must be there before it, and stay until it is gone.
+    """
+    settings = environment.settings.tenants[tenant]
+    return TenantPlace(
+        path=environment.settings.tenant_path(tenant),
+        cluster_name=settings.cluster,
+        cluster=cluster,
+        # In an order that doesn't depend on the file's.
+        namespaces=tuple(sorted(settings.namespaces)),
+        quota=tenant_quota(settings.quota),
+        protect=environment.settings.deletion_protection,
+        after=after,
+    )
+
+
+def agent_pods(environment: LoadedEnvironment, cluster: str) -> AgentPods:
+    """Say how the pods of a cluster's syncer are made.
+
+    Parameters
+    ----------
+    environment
+        The environment.
+    cluster
+        Name of the cluster.
+    """
+    settings = environment.settings.syncer
+    distribution = environment.settings.compute_clusters[cluster].distribution
+    return AgentPods(
+        image=SYNCER_IMAGE,
+        replicas=settings.replicas,
+        cpu_request=settings.cpu_request,
+        memory_request=settings.memory_request,
+        memory_limit=settings.memory_limit,
+        user=None if distribution is Distribution.OPENSHIFT else NOBODY,
+    )
+
+
+def tekton(
+    environment: LoadedEnvironment, cluster: str, *, after: tuple[pulumi.Resource, ...]
+) -> ReleaseArgs | ClusterUnitArgs:
+    """Say how Tekton comes to a cluster: as a release, or on OpenShift by its operator.
+
+    Parameters
+    ----------
+    environment
+        The environment.
+    cluster
+        Name of the cluster.
+    after
+        What must be there before it, and stay until it is gone.
+    """
+    settings = environment.settings.compute_clusters[cluster]
+    if settings.distribution is not Distribution.OPENSHIFT:
+        return release_args(environment, cluster, TEKTON_PIPELINES, after=after)
+    return ClusterUnitArgs(
+        kubeconfig=str(environment.kubeconfig_file(cluster)),
+        incarnation=settings.incarnation,
+        state=settings.state,
+        after=after,
     )
 
 

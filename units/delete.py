@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from units.kubectl import Kubectl
     from units.manifest import Identity
-    from units.request import Request
+    from units.request import Leftover, Request
 
 _DRAIN_SECONDS: Final = 90
 _STAGE_SECONDS: Final = 180
@@ -68,6 +68,8 @@ def delete(kubectl: Kubectl, request: Request) -> str:
     home = {one for one in objects if one.kind == "Namespace" and one.name == request.namespace}
     for stage in in_delete_stages(objects - home):
         _delete(kubectl, request, stage)
+    for leftover in request.leftovers:
+        _delete_leftover(kubectl, leftover)
     # The record goes only now: until here a delete that was cut off can be finished by the next.
     kubectl.run(
         "delete",
@@ -136,6 +138,23 @@ def _delete(kubectl: Kubectl, request: Request, identities: list[Identity]) -> N
         raise UnitError(
             f"{request.name}: not deleted in time: {error}{_holding(kubectl, identities)}"
         ) from None
+
+
+def _delete_leftover(kubectl: Kubectl, leftover: Leftover) -> None:
+    try:
+        kubectl.run(
+            "delete",
+            leftover.resource,
+            f"--selector={leftover.selector}",
+            f"--namespace={leftover.namespace}",
+            "--ignore-not-found",
+            f"--timeout={_STAGE_SECONDS}s",
+            seconds=_STAGE_SECONDS + 30,
+            patient=False,
+        )
+    except KubectlError as error:
+        if _UNSERVED not in error.stderr:
+            raise
 
 
 def _holding(kubectl: Kubectl, identities: list[Identity]) -> str:

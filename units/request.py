@@ -34,6 +34,25 @@ class Condition:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Leftover:
+    """Objects that others made on a unit's behalf and leave behind.
+
+    Attributes
+    ----------
+    resource
+        `<resource>.<group>`, as kubectl takes it.
+    namespace
+        Their namespace.
+    selector
+        Selector of their labels.
+    """
+
+    resource: str
+    namespace: str
+    selector: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """What a unit is asked to do.
 
@@ -67,6 +86,8 @@ class Request:
         Resources whose objects go before the unit does.
     release_finalizers
         Finalizers that are taken off such objects in the end.
+    leftovers
+        What goes after the unit's own objects.
     abandoned
         Whether the cluster is lost for ever, so that there is nothing to delete.
     """
@@ -85,6 +106,7 @@ class Request:
     wait_seconds: int
     drain: tuple[str, ...]
     release_finalizers: tuple[str, ...]
+    leftovers: tuple[Leftover, ...]
     abandoned: bool
 
     @property
@@ -158,6 +180,7 @@ def read_request(environment: Mapping[str, str]) -> Request:
         wait_seconds=_number(environment, "UNIT_WAIT_SECONDS", 300),
         drain=tuple(_json_list(environment, "UNIT_DRAIN")),
         release_finalizers=tuple(_json_list(environment, "UNIT_RELEASE_FINALIZERS")),
+        leftovers=tuple(Leftover(**entry) for entry in _json_list(environment, "UNIT_LEFTOVERS")),
         abandoned=abandoned,
     )
 

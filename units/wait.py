@@ -183,12 +183,15 @@ def _wait_for_condition(kubectl: Kubectl, condition: Condition, deadline: float)
 
 
 def _said(kubectl: Kubectl, condition: Condition) -> str:
-    """Quote the object's own conditions that are not true."""
+    """Quote the object's own conditions: those that are not true, and those that say something.
+
+    Some are good when true, others (a Subscription's ResolutionFailed) when false, so the status stands too.
+    """
     place = [f"--namespace={condition.namespace}"] if condition.namespace else []
     found = kubectl.get(condition.resource, *place)
     conditions = (found or {}).get("status", {}).get("conditions", [])
     return "".join(
-        f"; {entry['type']}: {entry.get('message', entry.get('reason', ''))}"
+        f"; {entry['type']} is {entry['status']}: {entry.get('message') or entry.get('reason', '')}"
         for entry in conditions
-        if entry["status"] != "True"
+        if entry["status"] != "True" or entry.get("message")
     )

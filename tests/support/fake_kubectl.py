@@ -24,6 +24,8 @@ class FakeKubectl:
         The identities that were deleted, in order.
     refuse
         An error to raise for an object's name.
+    refuse_waiting
+        An error to raise for every wait.
     """
 
     def __init__(self) -> None:
@@ -34,6 +36,7 @@ class FakeKubectl:
         self.patched: list[tuple[str, ...]] = []
         self.forced: list[bool] = []
         self.refuse: dict[str, str] = {}
+        self.refuse_waiting = ""
         self.workspaces: set[str] = set()
 
     def add(self, *manifests: Object) -> None:
@@ -54,12 +57,25 @@ class FakeKubectl:
                 return self._apply(json.loads(stdin)["items"], options)
             case ("wait", *_):
                 self.waited.append(arguments)
+                if self.refuse_waiting:
+                    raise KubectlError(self.refuse_waiting)
                 return ""
             case ("delete", "--ignore-not-found", *_):
                 return self._delete([identify(item) for item in json.loads(stdin)["items"]])
             case ("delete", "configmap", name, *_):
                 return self._delete(
                     [one for one in self.objects if (one.kind, one.name) == ("ConfigMap", name)]
+                )
+            case ("delete", resource, selector, place, *_) if selector.startswith("--selector="):
+                label = selector.removeprefix("--selector=")
+                return self._delete(
+                    [
+                        identity
+                        for identity, item in self.objects.items()
+                        if _serves(resource, identity)
+                        and f"--namespace={identity.namespace}" == place
+                        and label in item["metadata"].get("labels", {})
+                    ]
                 )
             case ("delete", resource, "--all", *_):
                 return self._mark(resource)
@@ -79,9 +95,8 @@ class FakeKubectl:
             raise KubectlError(self.refuse[resource])
         if "--all-namespaces" in rest:
             return {"items": [item for identity, item in self.objects.items() if _serves(resource, identity)]}
-        return self.named(
-            rest[0], resource.rpartition("/")[0].split(".")[0] or resource.split(".")[0].removesuffix("s")
-        )
+        plural = resource.partition("/")[0].split(".")[0]
+        return self.named(resource.partition("/")[2] or rest[0], plural.removesuffix("s"))
 
     def _apply(self, items: list[Object], options: list[str]) -> str:
         self.applied.append([identify(item) for item in items])

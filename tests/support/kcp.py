@@ -19,7 +19,7 @@ import yaml
 from tests.support.apiserver import free_port, require_binaries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 START_SECONDS = 240.0
@@ -92,13 +92,15 @@ class KcpServer:
 
 
 @contextlib.contextmanager
-def kcp_server(directory: Path) -> Iterator[KcpServer]:
+def kcp_server(directory: Path, users: Sequence[str] = ()) -> Iterator[KcpServer]:
     """Run a kcp.
 
     Parameters
     ----------
     directory : Path
         For its files and log.
+    users : sequence of str
+        Users beside the administrator; the token of each is its name with "-token".
 
     Yields
     ------
@@ -109,6 +111,8 @@ def kcp_server(directory: Path) -> Iterator[KcpServer]:
     port = free_port()
     server = KcpServer(directory, f"https://127.0.0.1:{port}")
     log = directory / "kcp.log"
+    tokens = directory / "tokens.csv"
+    tokens.write_text("".join(f"{user}-token,{user},{user}\n" for user in users))
     with log.open("wb") as output:
         process = subprocess.Popen(
             [
@@ -120,6 +124,7 @@ def kcp_server(directory: Path) -> Iterator[KcpServer]:
                 "--external-hostname=127.0.0.1",
                 f"--embedded-etcd-client-port={free_port()}",
                 f"--embedded-etcd-peer-port={free_port()}",
+                *([f"--token-auth-file={tokens}"] if users else []),
             ],
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -14,7 +14,7 @@ from pulumi.runtime.settings import SETTINGS, set_root_resource
 from releases.prepare import PreparedRelease
 from stacks.environment import compose
 from stacks.kubeconfigs import Kubeconfig
-from stacks.loader import LoadedEnvironment
+from stacks.loader import LoadedEnvironment, needed_releases
 from stacks.outputs import EnvironmentOutputs
 from stacks.settings import EnvironmentSettings
 
@@ -144,8 +144,24 @@ def loaded(settings: EnvironmentSettings) -> LoadedEnvironment:
         stack="dev",
         settings=settings,
         kubeconfigs={name: kubeconfig(name) for name in ("kcp", *settings.compute_clusters)},
-        releases=releases if settings.compute_clusters else {},
+        releases={name: releases[name] for name in needed_releases(settings)},
         folder=Path(".run/dev"),
+    )
+
+
+def environment(
+    clusters: dict[str, dict[str, Any]], tenants: dict[str, dict[str, Any]] | None = None, **more: object
+) -> EnvironmentSettings:
+    """Validate settings of which only what matters is given."""
+    return EnvironmentSettings.model_validate(
+        {
+            "kcp": {"kubeconfig": {"path": "kcp"}},
+            "computeClusters": {
+                name: {"kubeconfig": {"path": name}, **entry} for name, entry in clusters.items()
+            },
+            "tenants": tenants or {},
+            **more,
+        }
     )
 
 

@@ -29,6 +29,14 @@ from tests.support.go_template import render
 LABEL = st.from_regex(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?", fullmatch=True)
 PATH = st.lists(LABEL, min_size=1, max_size=4).map(":".join)
 QUOTA = TenantQuota(pipeline_runs=7, cpu="2", memory="4Gi", pods=30)
+AGENT = syncer.AgentPods(
+    image="image:v1",
+    replicas=1,
+    cpu_request="50m",
+    memory_request="128Mi",
+    memory_limit="512Mi",
+    user=65532,
+)
 
 
 @given(path=PATH, namespace=LABEL)
@@ -211,7 +219,7 @@ def test_the_agents_kubeconfig_names_the_workspace_of_the_export() -> None:
 
 
 def test_the_agents_pod_meets_the_restricted_pod_security_level() -> None:
-    pod = syncer.deployment("local-a", "image:v1", "x")["spec"]["template"]["spec"]
+    pod = syncer.deployment("local-a", AGENT, "x")["spec"]["template"]["spec"]
     [container] = pod["containers"]
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -222,9 +230,7 @@ def test_the_agents_pod_meets_the_restricted_pod_security_level() -> None:
 
 
 def test_a_changed_kubeconfig_restarts_the_agent() -> None:
-    one, other = (
-        syncer.deployment("local-a", "image:v1", digest)["spec"]["template"] for digest in ("x", "y")
-    )
+    one, other = (syncer.deployment("local-a", AGENT, digest)["spec"]["template"] for digest in ("x", "y"))
     assert one != other
 
 
@@ -240,6 +246,7 @@ def test_a_units_environment_is_text_and_has_no_empty_values() -> None:
     assert "UNIT_VERSION" not in environment(unit())
     assert environment(unit(state="gone"))["UNIT_ABANDONED"] == "true"
     assert environment(unit(drain=["a.b"]))["UNIT_DRAIN"] == '["a.b"]'
+    assert environment(unit(leftovers=[{"resource": "a.b"}]))["UNIT_LEFTOVERS"] == '[{"resource": "a.b"}]'
 
 
 def test_manifests_survive_being_written_as_yaml() -> None:

@@ -7,35 +7,19 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from stacks.loader import read_stack_file
-from stacks.settings import EnvironmentSettings
-from tests.support.recording import CREDENTIAL, TOKEN, Recorder, record
+from stacks.loader import needed_releases, read_stack_file
+from tests.support.recording import CREDENTIAL, TOKEN, Recorder, environment, record
 
 PROJECT = Path(__file__).parents[3]
+
+EXTERNAL = {"path": "root:org:team", "binders": {"users": ["erin"], "groups": ["leads"]}}
 
 
 @cache
 def dev() -> Recorder:
     recorder, _ = record(read_stack_file(PROJECT / "Pulumi.dev.yaml"))
     return recorder
-
-
-def environment(
-    clusters: dict[str, dict[str, Any]], tenants: dict[str, dict[str, Any]] | None = None, **more: object
-) -> EnvironmentSettings:
-    return EnvironmentSettings.model_validate(
-        {
-            "kcp": {"kubeconfig": {"path": "kcp"}},
-            "computeClusters": {
-                name: {"kubeconfig": {"path": name}, **entry} for name, entry in clusters.items()
-            },
-            "tenants": tenants or {},
-            **more,
-        }
-    )
 
 
 def test_there_is_one_provider_per_managed_workspace_and_cluster_and_none_per_tenant() -> None:
@@ -178,12 +162,38 @@ def test_deletion_protection_covers_workspaces_exports_and_all_of_a_tenant(*, pr
     assert found == (expected if protected else set())
 
 
-def test_an_unreachable_cluster_is_left_as_it_is() -> None:
-    recorder, _ = record(environment({"a": {"state": "unreachable"}, "b": {}}))
-    assert recorder.named("cluster-a").inputs["skipUpdateUnreachable"] == "true"
-    assert "skipUpdateUnreachable" not in recorder.named("cluster-b").inputs
-    assert recorder.named("a-tekton-pipelines-apply").ignore_changes == ("*",)
-    assert recorder.named("b-tekton-pipelines-apply").ignore_changes == ()
+UNTOUCHED: dict[str, object] = {"skipUpdateUnreachable": None, "deleteUnreachable": None}
+
+
+@pytest.mark.parametrize("distribution", ["kubernetes", "openshift"])
+@pytest.mark.parametrize(
+    ("state", "target", "ignored", "abandoned"),
+    [
+        ("active", {}, (), None),
+        ("cordoned", {}, (), None),
+        ("draining", {}, (), None),
+        ("unreachable", {"skipUpdateUnreachable": "true"}, ("*",), None),
+        ("gone", {"skipUpdateUnreachable": "true", "deleteUnreachable": "true"}, (), "true"),
+    ],
+)
+def test_a_clusters_state_steers_its_own_target_and_units_alone(
+    state: str, target: dict[str, str], ignored: tuple[str, ...], abandoned: str | None, distribution: str
+) -> None:
+    recorder, _ = record(
+        environment({"a": {"state": state, "distribution": distribution}, "b": {}}, {"t": {"cluster": "b"}})
+    )
+    asked = {key: recorder.named("cluster-a").inputs.get(key) for key in UNTOUCHED}
+    assert asked == {**UNTOUCHED, **target}
+    assert UNTOUCHED.keys() & recorder.named("cluster-b").inputs.keys() == set()
+    units = recorder.of_type("command:local:Command")
+    of_a = [unit for unit in units if unit.name.startswith("a-")]
+    assert len(of_a) == (4 if distribution == "kubernetes" else 6)
+    for unit in of_a:
+        assert unit.ignore_changes == ignored
+        assert unit.inputs["environment"].get("UNIT_ABANDONED") == abandoned
+    for unit in (unit for unit in units if unit not in of_a):
+        assert unit.ignore_changes == ()
+        assert "UNIT_ABANDONED" not in unit.inputs["environment"]
 
 
 def test_what_lies_in_a_workspace_is_applied_anew_where_the_workspace_was_made_anew() -> None:
@@ -199,14 +209,6 @@ def test_drift_is_changed_back_and_credentials_are_replaced_in_place() -> None:
             "true",
             "true",
         )
-
-
-def test_a_lost_clusters_resources_are_forgotten_not_deleted() -> None:
-    recorder, _ = record(environment({"a": {"state": "gone"}, "b": {}}))
-    assert recorder.named("cluster-a").inputs["deleteUnreachable"] == "true"
-    assert recorder.named("a-tekton-pipelines-apply").inputs["environment"]["UNIT_ABANDONED"] == "true"
-    assert "deleteUnreachable" not in recorder.named("cluster-b").inputs
-    assert "UNIT_ABANDONED" not in recorder.named("b-tekton-pipelines-apply").inputs["environment"]
 
 
 def test_the_smallest_environment_is_kcp_alone() -> None:
@@ -243,44 +245,6 @@ def test_a_tenants_manifest_stands_on_standard_input_as_readable_yaml() -> None:
     assert "\n  name: pipelines\n" in stdin
 
 
-NAMES = st.sets(st.from_regex(r"[a-z][a-z0-9]{0,2}(-[a-z0-9]{1,2})?", fullmatch=True), max_size=3)
-
-
-def _strip(recorder: Recorder) -> dict[str, Any]:
-    return {urn: one for urn, one in recorder.registrations.items() if "pulumi:pulumi:Stack" not in urn}
-
-
-@settings(max_examples=6, deadline=None)
-@given(names=NAMES, extra=st.from_regex(r"[a-z][a-z0-9]{0,2}(-[a-z0-9]{1,2})?", fullmatch=True))
-def test_a_cluster_more_or_less_changes_only_urns_with_its_name(names: set[str], extra: str) -> None:
-    names -= {"kcp"}
-    names.discard(extra)
-    if extra == "kcp":
-        return
-    few, _ = record(environment({name: {} for name in names}))
-    many, _ = record(environment({name: {} for name in {*names, extra}}))
-    assert {
-        urn for urn in _strip(many).keys() ^ _strip(few).keys() if extra not in urn.rpartition("::")[2]
-    } == set()
-    assert {urn for urn, one in _strip(few).items() if _strip(many)[urn] != one} == set()
-
-
-@settings(max_examples=6, deadline=None)
-@given(names=NAMES, extra=st.from_regex(r"[a-z][a-z0-9]{0,2}(-[a-z0-9]{1,2})?", fullmatch=True))
-def test_a_tenant_more_or_less_changes_only_urns_with_its_name(names: set[str], extra: str) -> None:
-    names.discard(extra)
-
-    def tenants(of: set[str]) -> dict[str, dict[str, Any]]:
-        return {name: {"cluster": "c", "namespaces": ["default", "y"]} for name in of}
-
-    few, _ = record(environment({"c": {}}, tenants(names)))
-    many, _ = record(environment({"c": {}}, tenants({*names, extra})))
-    assert {
-        urn for urn in _strip(many).keys() ^ _strip(few).keys() if extra not in urn.rpartition("::")[2]
-    } == set()
-    assert {urn for urn, one in _strip(few).items() if _strip(many)[urn] != one} == set()
-
-
 def test_no_two_pairs_of_tenant_and_namespace_share_a_urn() -> None:
     # Names joined by hyphens once met: tenant x with namespace y-z, tenant x-y with namespace z.
     recorder, _ = record(
@@ -290,3 +254,126 @@ def test_no_two_pairs_of_tenant_and_namespace_share_a_urn() -> None:
         )
     )
     assert len(recorder.of_type("kubernetes:core/v1:LimitRange")) == 2
+
+
+def test_the_syncers_settings_reach_its_pods() -> None:
+    syncer = {"replicas": 2, "cpuRequest": "100m", "memoryRequest": "1Gi", "memoryLimit": "2Gi"}
+    recorder, _ = record(environment({"a": {}}, syncer=syncer))
+    spec = recorder.named("a-agent").inputs["spec"]
+    assert int(spec["replicas"]) == 2
+    pod = spec["template"]["spec"]
+    assert pod["containers"][0]["resources"] == {
+        "requests": {"cpu": "100m", "memory": "1Gi"},
+        "limits": {"memory": "2Gi"},
+    }
+    assert pod["topologySpreadConstraints"]
+
+
+@pytest.mark.parametrize("stack_file", sorted(PROJECT.glob("Pulumi.*.yaml")), ids=lambda path: path.stem)
+def test_every_worked_example_composes_with_a_target_for_each_cluster(stack_file: Path) -> None:
+    settings = read_stack_file(stack_file)
+    recorder, _ = record(settings)
+    targets = {one.name for one in recorder.of_type("pulumi:providers:kubernetes")}
+    kcp = {"kcp-parent", "kcp-service", "kcp-compute", "kcp-tenants"}
+    assert targets == kcp | {f"cluster-{name}" for name in settings.compute_clusters}
+
+
+def test_nothing_is_put_into_an_external_workspace() -> None:
+    recorder, outputs = record(
+        environment({"a": {}}, {"t": {"cluster": "a", "external": EXTERNAL, "namespaces": ["ci"]}})
+    )
+    of_tenant = [one for one in recorder.registrations.values() if one.name.startswith("t.")]
+    assert {one.provider.split("::")[2:4][1] for one in of_tenant} == {"cluster-a", "kcp-compute"}
+    commands = recorder.of_type("command:local:Command")
+    assert [one.name for one in commands if "UNIT_WORKSPACE" in one.inputs["environment"]] == []
+    assert not [one for one in recorder.registrations.values() if one.name == "t-workspace"]
+    # The names that the agent makes for that workspace, and what is told to those who build on it.
+    assert outputs.tenants["t"].workspace == "root:org:team"
+    assert outputs.tenants["t"].url.endswith("/clusters/root:org:team")
+    namespace = recorder.named("t.a.ci-namespace").inputs["metadata"]
+    assert outputs.tenants["t"].namespaces == {"ci": namespace["name"]}
+    assert namespace["annotations"]["pipeline-service/workspace"] == "root:org:team"
+
+
+def test_an_external_tenants_people_may_bind_its_cluster_once_the_quota_stands_and_no_other() -> None:
+    recorder, _ = record(
+        environment({"a": {}, "b": {}}, {"t": {"cluster": "a", "external": EXTERNAL, "namespaces": ["ci"]}})
+    )
+    binders = recorder.named("t.a-binders")
+    role = recorder.named("a-bind").inputs["metadata"]["name"]
+    assert binders.inputs["roleRef"]["name"] == role
+    assert [subject["name"] for subject in binders.inputs["subjects"]] == ["erin", "leads"]
+    needed = recorder.reaches(binders.urn)
+    for part in ("t.a.ci-quota", "t.a.ci-syncer", "a-bind", "a-agent"):
+        assert recorder.named(part).urn in needed, part
+    bound = [one.name for one in recorder.registrations.values() if "roleRef" in one.inputs]
+    assert [name for name in bound if "bind" in name and "binding" not in name] == ["t.a-binders"]
+
+
+def test_an_external_tenant_is_in_bounds_on_the_cluster_as_a_managed_one_is() -> None:
+    quota = {"cpu": "3", "memory": "5Gi", "pods": 7}
+    recorder, _ = record(
+        environment(
+            {"a": {}},
+            {
+                "t": {"cluster": "a", "external": EXTERNAL, "quota": quota},
+                "u": {"cluster": "a", "quota": quota},
+            },
+        )
+    )
+
+    def parts(tenant: str) -> dict[str, Any]:
+        return {
+            one.name.removeprefix(f"{tenant}."): one.inputs.get("spec")
+            for one in recorder.registrations.values()
+            if one.name.startswith(f"{tenant}.a.")
+        }
+
+    assert parts("t") == parts("u")
+    assert parts("t")["a.default-quota"]["hard"] == {"requests.cpu": "3", "limits.memory": "5Gi", "pods": "7"}
+
+
+def test_tekton_comes_to_openshift_by_its_operator_and_elsewhere_as_a_release() -> None:
+    recorder, outputs = record(environment({"a": {"distribution": "openshift"}, "b": {}}))
+    names = {one.name for one in recorder.of_type("command:local:Command")}
+    assert names == {
+        f"{unit}-{verb}"
+        for unit in (
+            "a-openshift-pipelines-operator-rh",
+            "a-tekton-config",
+            "a-api-syncagent-crds",
+            "b-tekton-pipelines",
+            "b-api-syncagent-crds",
+        )
+        for verb in ("apply", "ready")
+    }
+    releases = {name: set(cluster.releases) for name, cluster in outputs.compute_clusters.items()}
+    assert releases == {
+        "a": {"api-syncagent-crds", "openshift-pipelines-operator-rh"},
+        "b": {"api-syncagent-crds", "tekton-pipelines"},
+    }
+
+
+def test_an_environment_of_openshift_alone_needs_no_manifest_of_tekton() -> None:
+    settings = environment({"a": {"distribution": "openshift"}})
+    assert needed_releases(settings) == ["api-syncagent-crds"]
+    recorder, _ = record(settings)
+    assert recorder.named("a-tekton-config-ready").urn in recorder.reaches(recorder.named("a-agent").urn)
+
+
+def test_on_openshift_the_operator_works_before_its_config_is_made_and_goes_after_it() -> None:
+    recorder, _ = record(environment({"a": {"distribution": "openshift"}}))
+    config = recorder.named("a-tekton-config-apply")
+    assert recorder.named("a-openshift-pipelines-operator-rh-ready").urn in config.dependencies
+    assert recorder.named("a-openshift-pipelines-operator-rh-apply").urn in recorder.reaches(config.urn)
+
+
+def test_openshift_assigns_the_syncers_user_itself() -> None:
+    recorder, _ = record(environment({"a": {"distribution": "openshift"}, "b": {}}))
+    contexts = {
+        name: recorder.named(f"{name}-agent").inputs["spec"]["template"]["spec"]["securityContext"]
+        for name in ("a", "b")
+    }
+    assert {"runAsUser", "runAsGroup"} & contexts["a"].keys() == set()
+    assert contexts["a"]["runAsNonRoot"] is True
+    assert {"runAsUser", "runAsGroup"} <= contexts["b"].keys()

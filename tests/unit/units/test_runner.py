@@ -21,7 +21,7 @@ from units.inventory import read_inventory
 from units.kubectl import Kubectl, passes_by_itself
 from units.manifest import identify, in_apply_order, in_delete_stages, parse
 from units.request import Request, read_request
-from units.wait import _rolled_out
+from units.wait import _rolled_out, wait
 
 PROJECT = Path(__file__).parents[3]
 NAMESPACE = manifest("Namespace", "pipeline-service")
@@ -285,6 +285,44 @@ def test_whatever_is_applied_is_deleted_and_the_order_of_the_file_doesnt_matter(
     assert stages == in_delete_stages(reversed(identities))
     order = [identify(one).stage for one in in_apply_order(manifests)]
     assert order == sorted(order)
+
+
+def test_what_others_leave_behind_goes_after_the_units_objects_and_before_its_record() -> None:
+    kubectl = FakeKubectl()
+    label = {"olm/operator": ""}
+    for name, namespace, marked in (("ours", "o", label), ("theirs", "o", {}), ("elsewhere", "p", label)):
+        left = manifest("ClusterServiceVersion", name, "operators.coreos.com/v1", namespace=namespace)
+        left["metadata"]["labels"] = marked
+        kubectl.add(left)
+    run_apply(kubectl, NAMESPACE, manifest("Subscription", "s", "operators.coreos.com/v1", namespace="o"))
+    leftover = {
+        "resource": "clusterserviceversions.operators.coreos.com",
+        "namespace": "o",
+        "selector": "olm/operator",
+    }
+    run_delete(kubectl, UNIT_LEFTOVERS=json.dumps([leftover]))
+    assert [one.name for one in kubectl.deleted] == ["s", "ours", "unit-tekton", "pipeline-service"]
+
+
+def test_a_condition_that_does_not_hold_is_told_with_what_the_object_says() -> None:
+    kubectl = FakeKubectl()
+    kubectl.refuse_waiting = "timed out waiting for the condition"
+    conditions = [
+        {"type": "CatalogSourcesUnhealthy", "status": "False", "message": "all are healthy"},
+        {"type": "ResolutionFailed", "status": "True", "message": "no operators found in channel x"},
+        {"type": "Quiet", "status": "True"},
+    ]
+    kubectl.add(manifest("Subscription", "s", "o.com/v1", namespace="o", status={"conditions": conditions}))
+    wanted = [{"resource": "subscriptions.o.com/s", "namespace": "o", "for": "jsonpath={.status.state}=x"}]
+    text = yaml.safe_dump(manifest("ConfigMap", "x"))
+    with pytest.raises(UnitError) as raised:
+        wait(
+            kubectl,  # type: ignore[arg-type]
+            request(text, UNIT_WAIT=json.dumps(wanted), UNIT_WAIT_SECONDS="0"),
+            text,
+        )
+    assert "ResolutionFailed is True: no operators found in channel x" in str(raised.value)
+    assert "Quiet" not in str(raised.value)
 
 
 def test_only_what_passes_by_itself_is_tried_again() -> None:

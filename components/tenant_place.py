@@ -1,0 +1,81 @@
+"""A tenant's place on a compute cluster: its namespaces there, whoever owns its workspace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from components.kubernetes_object import KubernetesObject, register_objects
+from components.names import tenant_namespace
+from components.tenant_manifests import namespace_objects
+
+if TYPE_CHECKING:
+    import pulumi
+
+    from components.tenant_manifests import TenantQuota
+
+
+@dataclass(frozen=True, kw_only=True)
+class TenantPlace:
+    """Where and how much a tenant runs.
+
+    Attributes
+    ----------
+    path
+        Path of the tenant's workspace.
+    cluster_name
+        Name of the compute cluster on which its pipelines run.
+    cluster
+        That cluster's API server.
+    namespaces
+        Namespaces of its workspace; each has one on the cluster.
+    quota
+        How much it may store and run.
+    protect
+        Whether the engine refuses to delete the namespaces, and what the tenant's component adds to them.
+    after
+        What must be there before the tenant, and stay until it is gone: the syncer, without which finalizers
+        hang.
+    """
+
+    path: str
+    cluster_name: str
+    cluster: pulumi.ProviderResource = field(repr=False)
+    namespaces: tuple[str, ...]
+    quota: TenantQuota
+    protect: bool
+    after: tuple[pulumi.Resource, ...] = field(default=(), repr=False)
+
+
+def register_namespaces(name: str, place: TenantPlace, *, parent: pulumi.Resource) -> list[KubernetesObject]:
+    """Register a tenant's namespaces on its cluster with all that stands in them.
+
+    Parameters
+    ----------
+    name
+        Name of the tenant.
+    place
+        Its place.
+    parent
+        The tenant's component.
+    """
+    registered: list[KubernetesObject] = []
+    for kcp_namespace in place.namespaces:
+        parts = namespace_objects(
+            tenant=name,
+            workspace_path=place.path,
+            kcp_namespace=kcp_namespace,
+            namespace_name=tenant_namespace(place.path, kcp_namespace),
+            quota=place.quota,
+        )
+        registered += register_objects(
+            # No part has a dot, so no two of them make one name. The cluster is a part, or the engine
+            # would take a namespace on another cluster for the same one.
+            f"{name}.{place.cluster_name}.{kcp_namespace}",
+            parts,
+            provider=place.cluster,
+            parent=parent,
+            depends_on=place.after,
+            protect_first=place.protect,
+        )
+    return registered

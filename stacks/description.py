@@ -1,0 +1,72 @@
+"""What an environment exports to those who build on it, from its settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from components import openshift_pipelines
+from components.names import tenant_namespace
+from releases.catalog import TEKTON_PIPELINES
+from stacks.outputs import (
+    ApiExportOutputs,
+    ComputeClusterOutputs,
+    EnvironmentOutputs,
+    GatewayOutputs,
+    KcpOutputs,
+    TenantOutputs,
+)
+from stacks.vocabulary import Distribution
+
+if TYPE_CHECKING:
+    from stacks.loader import LoadedEnvironment
+
+
+def describe(environment: LoadedEnvironment) -> EnvironmentOutputs:
+    """Describe an environment to those who build on it.
+
+    Parameters
+    ----------
+    environment
+        The environment.
+    """
+    settings = environment.settings
+    url = environment.kcp.kcp_url
+    tenants = {}
+    for name, tenant in sorted(settings.tenants.items()):
+        path = settings.tenant_path(name)
+        tenants[name] = TenantOutputs(
+            workspace=path,
+            url=f"{url}/clusters/{path}",
+            cluster=tenant.cluster,
+            namespaces={namespace: tenant_namespace(path, namespace) for namespace in tenant.namespaces},
+        )
+    return EnvironmentOutputs(
+        environment=environment.stack,
+        kcp=KcpOutputs(
+            url=url,
+            workspace=settings.service_path,
+            compute_workspace=settings.compute_path,
+            tenants_workspace=settings.tenants_path,
+        ),
+        compute_clusters={
+            name: ComputeClusterOutputs(
+                pool=cluster.pool,
+                state=cluster.state,
+                distribution=cluster.distribution,
+                api_export=ApiExportOutputs(path=settings.compute_path, name=name),
+                releases=_releases(environment, cluster.distribution),
+            )
+            for name, cluster in sorted(settings.compute_clusters.items())
+        },
+        tenants=tenants,
+        gateway=GatewayOutputs(),
+    )
+
+
+def _releases(environment: LoadedEnvironment, distribution: Distribution) -> dict[str, str]:
+    """Name what is installed on a cluster, with its version; of an operator that is its channel."""
+    versions = {name: release.version for name, release in sorted(environment.releases.items())}
+    if distribution is Distribution.OPENSHIFT:
+        versions.pop(TEKTON_PIPELINES, None)
+        versions[openshift_pipelines.OPERATOR] = openshift_pipelines.CHANNEL
+    return versions

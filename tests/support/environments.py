@@ -1,0 +1,164 @@
+"""Made-up stack files: valid environments of a given size, with everything that settings can say.
+
+They are made from a seed, not from strategies: the largest have more parts than Hypothesis lets one example
+have.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from stacks.loader import read_stack_file
+from stacks.vocabulary import ClusterState, Distribution
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Collection, Mapping
+
+    from stacks.settings import EnvironmentSettings
+
+Entry = dict[str, Any]
+Sections = dict[str, Any]
+
+SECRET = "made-up-key"
+
+# Names of the program's own parts, and names that begin alike: where names are joined, these meet.
+_TRICKY = ("service", "compute", "tenants", "tenant", "parent", "default", "a", "a-b", "a-syncer", "a-agent")
+_PEOPLE = ("alice", "bob", "erin@example.com", "oidc:leads")
+_KUBECONFIGS = (
+    {"path": "secrets/x.kubeconfig"},
+    {"secret": SECRET},
+    {"environment": "X_KUBECONFIG"},
+    {"stack": "org/infrastructure/x", "output": "kubeconfig"},
+)
+_PARTS: Mapping[str, object] = {
+    "syncer": {"replicas": 2, "memoryLimit": "1Gi"},
+    "tekton": {"defaultTimeoutMinutes": 90},
+    "argocd": {"enabled": True, "admins": {"groups": ["sre"]}},
+    "gitops": {"repository": "https://git.example.com/sre/clusters", "credentials": {"secret": SECRET}},
+    "imageRepository": {
+        "mirrors": {"ghcr.io": "mirror.example.com/ghcr", "docker.io": "mirror.example.com/hub"},
+        "pullSecret": {"secret": SECRET},
+        "offline": True,
+    },
+    "monitoring": {"enabled": True, "labels": {"prometheus": "main", "team": "sre"}},
+    "releases": {"directory": "releases/offline"},
+    "deletionProtection": False,
+}
+
+
+def _name(by: random.Random, taken: Collection[str]) -> str:
+    made = by.choice((*_TRICKY, by.choice("abcxyz") + "".join(by.choices("abcxyz019", k=by.randint(1, 6)))))
+    return _name(by, taken) if made in taken else made
+
+
+def _some(by: random.Random, entry: Mapping[str, Any]) -> Entry:
+    """Keep some of the keys."""
+    return {key: value for key, value in entry.items() if by.random() < 0.5}
+
+
+def _subjects(by: random.Random) -> Entry:
+    people = {kind: by.sample(_PEOPLE, by.randint(0, 3)) for kind in ("users", "groups")}
+    return _some(by, people)
+
+
+def _cluster(by: random.Random) -> Entry:
+    optional = {
+        "distribution": str(by.choice(list(Distribution))),
+        "pool": by.choice(["default", "gpu", "canary"]),
+        "state": str(by.choice(list(ClusterState))),
+        "incarnation": by.randint(0, 3),
+    }
+    return {"kubeconfig": dict(by.choice(_KUBECONFIGS)), **_some(by, optional)}
+
+
+def _tenant(by: random.Random, name: str, clusters: list[str]) -> Entry:
+    quota = _some(
+        by,
+        {"cpu": by.choice(["500m", "4"]), "memory": by.choice(["8Gi", "512Mi"]), "pods": by.randint(1, 60)},
+    )
+    either = {
+        "namespaces": by.sample(["default", "ci", "x-y"], by.randint(1, 3)),
+        "repositories": [f"https://git.example.com/{name}/{one}" for one in ("app", "library")],
+        "quota": quota,
+    }
+    entry: Entry = {"cluster": by.choice(clusters), **_some(by, either)}
+    if by.random() < 0.5:
+        binders = {**_subjects(by), "users": ["erin", "alice"]}
+        return {**entry, "external": {"path": f"root:org:{name}", "binders": binders}}
+    managed = {
+        "workspace": f"workspace-of-{name}",
+        "access": _some(by, {role: _subjects(by) for role in ("admins", "developers", "viewers")}),
+        "quota": {**quota, "pipelineRuns": by.randint(1, 500)},
+        "incarnation": by.randint(0, 3),
+    }
+    return {**entry, **_some(by, managed)}
+
+
+def sections(by: random.Random, *, clusters: int, tenants: int) -> Sections:
+    """Make the sections of a valid stack file with so many entries."""
+    kcp = _some(by, {"parent": "root:org", "workspace": "ps"})
+    made: Sections = {
+        "kcp": {"kubeconfig": dict(by.choice(_KUBECONFIGS)), **kcp},
+        "pools": {"gpu": {"description": "x"}, "canary": {"capacity": {"cpu": "9999"}, "overcommit": 1.5}},
+        "computeClusters": {},
+        "tenants": {},
+        **_some(by, _PARTS),
+    }
+    for _ in range(clusters):
+        made = with_cluster(by, made)
+    for _ in range(tenants):
+        made = with_tenant(by, made)
+    if clusters and by.random() < 0.5:
+        made["gateway"] = {"clusters": list(made["computeClusters"])[:2], "host": "events.example.com"}
+    return made
+
+
+def with_cluster(by: random.Random, before: Sections) -> Sections:
+    """Add a cluster under a name that no cluster has."""
+    clusters = before["computeClusters"]
+    return {**before, "computeClusters": {**clusters, _name(by, clusters): _cluster(by)}}
+
+
+def with_tenant(by: random.Random, before: Sections) -> Sections:
+    """Add a tenant under a name that no tenant has, and say so in its cluster's entry."""
+    name = _name(by, before["tenants"])
+    clusters: Mapping[str, Entry] = before["computeClusters"]
+    entry = _tenant(by, name, sorted(clusters))
+    home = clusters[entry["cluster"]]
+    home = {**home, "homeOf": [*home.get("homeOf", ()), name]}
+    return {
+        **before,
+        "computeClusters": {**clusters, entry["cluster"]: home},
+        "tenants": {**before["tenants"], name: entry},
+    }
+
+
+def shuffled(by: random.Random, value: Any) -> Any:  # noqa: ANN401 -- whatever YAML holds
+    """Put the entries of every mapping and the items of every list into another order."""
+    if isinstance(value, dict):
+        return {key: shuffled(by, value[key]) for key in by.sample(list(value), len(value))}
+    if isinstance(value, list):
+        return [shuffled(by, item) for item in by.sample(value, len(value))]
+    return value
+
+
+def stack_file(of: Mapping[str, Any]) -> str:
+    """Write a stack file, in the order in which the sections and their entries stand."""
+    config: dict[str, Any] = {f"pipeline-service:{key}": value for key, value in of.items()}
+    text = yaml.safe_dump({"config": config}, sort_keys=False)
+    if f"secret: {SECRET}\n" in text:
+        text += f"  pipeline-service:{SECRET}:\n    secure: v1:made:up\n"
+    return text
+
+
+def read(text: str) -> EnvironmentSettings:
+    """Read a stack file from its text."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "Pulumi.made-up.yaml"
+        path.write_text(text)
+        return read_stack_file(path)
