@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from operations import schemas
 from operations.errors import OperationError
+from operations.projects import find_project, stack_files
 from operations.pulumi_cli import PulumiCli
 from operations.recover import recover
+from operations.tables import console, show
+from operations.validate import validate
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 _ROOT = Path(__file__).resolve().parent.parent
+_HERE = Path()
 
 
 @app.callback()
@@ -32,14 +39,58 @@ def recover_command(
     ] = 30.0,
 ) -> None:
     """Make a stack usable again after an interrupted `pulumi up`; a second run finds nothing to do."""
-    console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
     try:
-        recover(PulumiCli(root=root.resolve(), stack=stack), console.print, grace=grace)
+        recover(PulumiCli(root=root.resolve(), stack=stack), _plain().print, grace=grace)
     except OperationError as error:
-        Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False).print(
-            f"recover: {error}"
-        )
+        _plain(stderr=True).print(f"recover: {error}")
         raise typer.Exit(1) from error
+
+
+@app.command("validate")
+def validate_command(
+    *,
+    stack: Annotated[list[str] | None, typer.Option(help="A stack to check; may be repeated.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Check every stack file of the project.")] = False,
+    project: Annotated[Path, typer.Option(help="Folder of Pulumi.yaml, or one below it.")] = _HERE,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check stack files without engine or cluster, and show what their environments would contain."""
+    try:
+        files = stack_files(find_project(project), stack or (), every=every)
+    except OperationError as error:
+        _plain(stderr=True).print(f"validate: {error}")
+        raise typer.Exit(2) from error
+    reports = [validate(path, os.environ) for path in files]
+    if as_json:
+        stacks = [report.model_dump(mode="json", by_alias=True) for report in reports]
+        typer.echo(json.dumps({"stacks": stacks}, indent=2))
+    else:
+        out = console()
+        for number, report in enumerate(reports):
+            if number:
+                out.print()
+            show(report, out)
+    if any(report.problems for report in reports):
+        raise typer.Exit(1)
+
+
+@app.command("schema")
+def schema_command(
+    *,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; fail where one is outdated.")
+    ] = False,
+) -> None:
+    """Write the JSON Schemas of stack files and outputs, for editors and other programs."""
+    changed = schemas.outdated(_ROOT) if check else schemas.write(_ROOT)
+    for path in changed:
+        typer.echo(f"{path.relative_to(_ROOT)}: {'outdated: ' + schemas.MEND if check else 'written'}")
+    if check and changed:
+        raise typer.Exit(1)
+
+
+def _plain(*, stderr: bool = False) -> Console:
+    return Console(stderr=stderr, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,119 @@
+"""Checking a stack file without an engine and without a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from stacks.notices import notices
+
+from operations.overview import Facts, Overview, overview
+from stacks.backends import state_warnings
+from stacks.loader import read_stack_file
+from stacks.problems import Problem, SettingsError, key_path, shown
+from stacks.settings import EnvironmentSettings
+
+
+class ProblemFacts(Facts):
+    """One thing that is wrong with a stack file.
+
+    Attributes
+    ----------
+    key
+        Path of the key.
+    value
+        The value as it may be shown, or an empty text.
+    why
+        Why it is refused.
+    mend
+        What to do about it.
+    """
+
+    key: str
+    value: str
+    why: str
+    mend: str
+
+
+class Report(Facts):
+    """What was found out about one stack file.
+
+    Attributes
+    ----------
+    file
+        Its name.
+    problems
+        What must be mended before anything can be deployed.
+    warnings
+        What should be looked at.
+    notices
+        What the settings say that this version doesn't act on yet.
+    environment
+        What the environment would contain; None where there are problems.
+    """
+
+    file: str
+    problems: tuple[ProblemFacts, ...] = ()
+    warnings: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+    environment: Overview | None = None
+
+
+def validate(path: Path, variables: Mapping[str, str]) -> Report:
+    """Check a stack file.
+
+    Parameters
+    ----------
+    path
+        The stack file, in its project's folder.
+    variables
+        The process's environment variables.
+    """
+    try:
+        settings = read_stack_file(path)
+    except SettingsError as error:
+        problems = tuple(
+            ProblemFacts(key=one.key, value=one.value, why=one.why, mend=one.mend) for one in error.problems
+        )
+        return Report(file=path.name, problems=problems)
+    project = path.parent
+    return Report(
+        file=path.name,
+        warnings=(
+            *state_warnings(settings, project=project, stack_file=path, variables=variables),
+            *(str(one) for one in _absent(settings, project, variables)),
+        ),
+        notices=tuple(notices(settings)),
+        environment=overview(settings),
+    )
+
+
+def _absent(settings: EnvironmentSettings, project: Path, variables: Mapping[str, str]) -> Iterator[Problem]:
+    """Find what the settings refer to and is not here: the machine that deploys may well have it."""
+    kubeconfigs = {("kcp",): settings.kcp.kubeconfig} | {
+        ("computeClusters", name): cluster.kubeconfig
+        for name, cluster in sorted(settings.compute_clusters.items())
+    }
+    for place, kubeconfig in kubeconfigs.items():
+        if kubeconfig.path is not None and not (project / Path(kubeconfig.path).expanduser()).is_file():
+            yield Problem(
+                key=key_path([*place, "kubeconfig", "path"]),
+                value=shown(kubeconfig.path),
+                why="there is no such file here",
+                mend="see that it is there where pulumi runs",
+            )
+        if kubeconfig.environment is not None and not variables.get(kubeconfig.environment):
+            yield Problem(
+                key=key_path([*place, "kubeconfig", "environment"]),
+                value=shown(kubeconfig.environment),
+                why="this environment variable is not set here",
+                mend="see that it is set where pulumi runs",
+            )
+    directory = settings.releases.directory
+    if directory is not None and not (project / Path(directory).expanduser()).is_dir():
+        yield Problem(
+            key=key_path(["releases", "directory"]),
+            value=shown(directory),
+            why="there is no such folder here",
+            mend="see that it is there where pulumi runs",
+        )
