@@ -55,6 +55,6 @@ format: $(STAMP) ## Format the code
 
 lock: $(STAMP) ## Write the hash-pinned requirements anew from pyproject.toml
 	@.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
-	  --python-version 3.11 pyproject.toml -o requirements.txt
+	  --python-version 3.11 --extra program pyproject.toml -o requirements.txt
 	@.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
-	  --python-version 3.11 --extra dev --constraint requirements.txt pyproject.toml -o requirements-dev.txt
+	  --python-version 3.11 --extra program --extra dev --constraint requirements.txt pyproject.toml -o requirements-dev.txt

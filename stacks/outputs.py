@@ -1,20 +1,17 @@
-"""The output contract: what layered products read. Version 1; it only ever grows."""
+"""The output contract: what layered products read. Version 1; it only ever grows.
+
+It is also what layered products install, and so imports nothing of the other packages, whose names
+(`components`, for one) a product's own folders may have.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import pulumi
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
-
-from components.names import tenant_namespace
-from stacks.settings import workspace_of
-from stacks.vocabulary import ClusterState, Distribution
-
-if TYPE_CHECKING:
-    from stacks.loader import LoadedEnvironment
 
 SCHEMA_VERSION: Final = 1
 
@@ -51,8 +48,20 @@ class ComputeClusterOutputs(Group):
     """A compute cluster."""
 
     pool: str = Field(title="Pool", description="Name of its pool.")
-    state: ClusterState = Field(title="State", description="What may happen on it.")
-    distribution: Distribution = Field(title="Distribution", description="The kind of Kubernetes it is.")
+    # Texts, not enumerations: a program of tomorrow may export a word that a consumer of today doesn't know.
+    state: str = Field(
+        title="State",
+        description=(
+            "What may happen on it: active, cordoned, draining, unreachable or gone. A later program may add"
+            " others: only active takes new tenants."
+        ),
+        examples=["active"],
+    )
+    distribution: str = Field(
+        title="Distribution",
+        description="The kind of Kubernetes it is: kubernetes or openshift. A later program may add others.",
+        examples=["kubernetes"],
+    )
     api_export: ApiExportOutputs = Field(title="API export", description="What tenants on it bind.")
     events_url: str | None = Field(
         default=None,
@@ -99,49 +108,6 @@ class EnvironmentOutputs(Group):
     )
     tenants: Mapping[str, TenantOutputs] = Field(title="Tenants", description="The tenants by name.")
     gateway: GatewayOutputs = Field(title="Gateway", description="The gateway for Git events.")
-
-
-def describe(environment: LoadedEnvironment) -> EnvironmentOutputs:
-    """Describe an environment to those who build on it.
-
-    Parameters
-    ----------
-    environment
-        The environment.
-    """
-    settings = environment.settings
-    url = environment.kcp.kcp_url
-    versions = {name: release.version for name, release in sorted(environment.releases.items())}
-    tenants = {}
-    for name, tenant in sorted(settings.tenants.items()):
-        path = f"{settings.tenants_path}:{workspace_of(name, tenant)}"
-        tenants[name] = TenantOutputs(
-            workspace=path,
-            url=f"{url}/clusters/{path}",
-            cluster=tenant.cluster,
-            namespaces={namespace: tenant_namespace(path, namespace) for namespace in tenant.namespaces},
-        )
-    return EnvironmentOutputs(
-        environment=environment.stack,
-        kcp=KcpOutputs(
-            url=url,
-            workspace=settings.service_path,
-            compute_workspace=settings.compute_path,
-            tenants_workspace=settings.tenants_path,
-        ),
-        compute_clusters={
-            name: ComputeClusterOutputs(
-                pool=cluster.pool,
-                state=cluster.state,
-                distribution=cluster.distribution,
-                api_export=ApiExportOutputs(path=settings.compute_path, name=name),
-                releases=versions,
-            )
-            for name, cluster in sorted(settings.compute_clusters.items())
-        },
-        tenants=tenants,
-        gateway=GatewayOutputs(),
-    )
 
 
 def exported(outputs: EnvironmentOutputs) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 """The output contract."""
 
 import json
+import re
 from pathlib import Path
 
 from components.names import tenant_namespace
 from stacks.loader import read_stack_file
-from stacks.outputs import exported
+from stacks.outputs import ComputeClusterOutputs, exported
+from stacks.settings import EnvironmentSettings
+from stacks.vocabulary import ClusterState, Distribution
 from tests.support.recording import CREDENTIAL, record
 
 PROJECT = Path(__file__).parents[3]
@@ -44,6 +47,28 @@ def test_a_tenant_is_described_so_that_it_can_be_used() -> None:
     assert demo["workspace"] == path
     assert demo["url"] == f"https://kcp:6443/clusters/{path}"
     assert demo["namespaces"] == {"default": tenant_namespace(path, "default")}
+
+
+def test_an_external_tenant_is_described_like_any_other() -> None:
+    path = "root:team-b:builds"
+    settings = read_stack_file(PROJECT / "Pulumi.dev.yaml").model_dump(by_alias=True, exclude_unset=True)
+    external = {"path": path, "binders": {"users": ["bea"]}}
+    settings["tenants"] = {"team-b": {"cluster": "local-b", "external": external, "namespaces": ["builds"]}}
+    _, outputs = record(EnvironmentSettings.model_validate(settings))
+    assert exported(outputs)["tenants"]["team-b"] == {
+        "workspace": path,
+        "url": f"https://kcp:6443/clusters/{path}",
+        "cluster": "local-b",
+        "namespaces": {"builds": tenant_namespace(path, "builds")},
+        "eventsUrl": None,
+    }
+
+
+def test_the_contract_names_every_state_and_distribution() -> None:
+    fields = ComputeClusterOutputs.model_fields
+    for name, words in (("state", ClusterState), ("distribution", Distribution)):
+        described = set(re.findall(r"\w+", fields[name].description or ""))
+        assert described >= {str(word) for word in words}
 
 
 def test_plain_outputs_hold_no_credential() -> None:
