@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from stacks.notices import notices
-
 from operations.overview import Facts, Overview, overview
 from stacks.backends import state_warnings
 from stacks.loader import read_stack_file
+from stacks.notices import notices
 from stacks.problems import Problem, SettingsError, key_path, shown
 from stacks.settings import EnvironmentSettings
 
