@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
 from local.cluster import DOMAIN, Cluster
 from local.errors import LocalError
 from local.images import COREDNS_IMAGE
@@ -112,15 +110,7 @@ def install_coredns(cluster: Cluster) -> None:
     """Apply CoreDNS and wait until it answers."""
     resolvers = cluster.folder / "resolv.conf"
     upstream = resolvers.exists() and "nameserver" in resolvers.read_text()
-    objects = coredns(cluster.dns_address, upstream=upstream)
-    cluster.kubectl(
-        "apply",
-        "--server-side",
-        "--force-conflicts",
-        "--field-manager=pipeline-service-local",
-        "--filename=-",
-        stdin=yaml.safe_dump_all(objects),
-    )
+    cluster.apply(coredns(cluster.dns_address, upstream=upstream))
 
     def available() -> bool:
         path = "--output=jsonpath={.status.availableReplicas}"

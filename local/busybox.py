@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from local.commands import run
 from local.errors import LocalError
 
 SYSTEM = Path("/bin/busybox")
@@ -17,10 +16,15 @@ def is_static(program: Path) -> bool:
     return _LOADER not in program.read_bytes()
 
 
-def static_busybox(folder: Path) -> Path:
-    """Return a static busybox: the machine's, or else the distribution's package unpacked into ``folder``.
+def static_busybox(packages: Callable[[str], Sequence[Path]]) -> Path:
+    """Return a static busybox: the machine's, or else the distribution's package, unpacked.
 
     The packages `busybox` and `busybox-static` exclude each other, so the second can't just be installed.
+
+    Parameters
+    ----------
+    packages
+        Folders of a package and what it depends on, unpacked, by its name (`local.packages.unpacked`).
 
     Raises
     ------
@@ -29,18 +33,8 @@ def static_busybox(folder: Path) -> Path:
     """
     if is_static(SYSTEM):
         return SYSTEM
-    unpacked = folder / "busybox-static" / "bin" / "busybox"
-    if not unpacked.exists():
-        scratch = folder / "busybox-static.partial"
-        shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir(parents=True)
-        what = f"{SYSTEM} is linked dynamically; fetching busybox-static"
-        run(["apt-get", "download", "busybox-static"], what=what, directory=scratch, seconds=300)
-        (package,) = scratch.glob("*.deb")
-        run(["dpkg-deb", "--extract", str(package), str(scratch)], what=what)
-        package.unlink()
-        shutil.rmtree(folder / "busybox-static", ignore_errors=True)
-        scratch.rename(folder / "busybox-static")
-    if not is_static(unpacked):
-        raise LocalError(f"{unpacked} is not static: remove {unpacked.parents[1]} and run this again")
-    return unpacked
+    unpacked = packages("busybox-static")
+    program = next(path for folder in unpacked for path in folder.glob("**/bin/busybox"))
+    if not is_static(program):
+        raise LocalError(f"{program} is not static: the distribution's busybox-static is of no use here")
+    return program

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from local.commands import run
 from local.errors import LocalError
@@ -128,6 +132,17 @@ class Cluster:
             stdin=stdin,
             environment={"PATH": os.environ.get("PATH", os.defpath), "HOME": str(self.folder)},
             seconds=seconds,
+        )
+
+    def apply(self, objects: Iterable[Mapping[str, Any]]) -> None:
+        """Apply Kubernetes objects; what somebody else changed of them is taken back."""
+        self.kubectl(
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "--field-manager=pipeline-service-local",
+            "--filename=-",
+            stdin=yaml.safe_dump_all(objects),
         )
 
     def ready(self) -> bool:

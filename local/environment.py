@@ -16,6 +16,7 @@ from local.busybox import static_busybox
 from local.cluster import Cluster, Ports, node_ready, start_control_plane
 from local.engine import write_wrapper
 from local.errors import LocalError
+from local.firewall import start_firewall
 from local.images import images
 from local.kcp import Kcp, start_kcp, write_user
 from local.kubeconfigs import write_merged
@@ -24,6 +25,7 @@ from local.manifests import write_release_manifests
 from local.network import Network
 from local.node import import_images, remove_traces, start_containerd, start_node
 from local.oci import assemble_cached
+from local.packages import unpacked
 from local.processes import running, stop_named
 from local.simulated import SYNCER, start_simulated_node, syncers_run
 from local.toolchain.build import Toolchain, ensure, fits_on_path, module_source, wanted_folders
@@ -48,7 +50,7 @@ _SIMULATED_PORTS = 10  # for each place
 
 
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
-NODE = ("sandbox", "containerd", "kubelet", "kube-proxy")
+NODE = ("sandbox", "containerd", "kubelet", "kube-proxy", "kube-router")
 
 
 PROGRAMS_ON_PATH = frozenset(
@@ -324,6 +326,7 @@ class Environment:
             started = start_containerd(cluster) or started
             import_images(cluster, archives)
             started = start_node(cluster) or started
+            started = start_firewall(cluster) or started
             install_coredns(cluster)
         self._report(f"{cluster.name}: {'started' if started else 'was running'} at {cluster.server}")
 
@@ -354,9 +357,12 @@ class Environment:
         )
 
     def _images(self, toolchain: Toolchain) -> dict[str, Path]:
-        specs = images(toolchain.program, busybox=static_busybox(self.layout.cache))
+        specs = images(toolchain.program, packages=self._packages, busybox=static_busybox(self._packages))
         self.layout.images.mkdir(parents=True, exist_ok=True)
         return {spec.name: assemble_cached(spec, self.layout.images) for spec in specs}
+
+    def _packages(self, name: str) -> list[Path]:
+        return unpacked(name, self.layout.packages)
 
     # -- down ------------------------------------------------------------------------------------------------
 

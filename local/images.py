@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from local.commands import run
 from local.oci import ImageError, ImageFile, ImageSpec
+from local.packages import contents
 from local.toolchain.catalog import API_SYNCAGENT, COREDNS, TEKTON, Module
 
 # The versions are those of the Go modules that are built: each image is named after what is in it.
@@ -33,6 +34,9 @@ BUSYBOX_IMAGE = "docker.io/library/busybox:1.36"
 SHELL_IMAGE = "cgr.dev/chainguard/busybox:1.36"
 """What Tekton's own script containers run, by upstream's name: the same busybox, but not as root. With its
 flag `set-security-context` Tekton asks for `runAsNonRoot` and names no user."""
+
+PYTHON_IMAGE = "docker.io/library/python:3.11-slim-bookworm"
+"""Python with its standard library; what is in it is the distribution's, of Debian 12 this very version."""
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
@@ -57,9 +61,10 @@ def ko_image(import_path: str, *, repository: str = TEKTON_REPOSITORY, tag: str 
     return f"{repository}/{import_path.rpartition('/')[2]}-{digest}:{tag}"
 
 
-def images(
+def images(  # noqa: PLR0913 - each is a place that a test puts its own files in
     program: Callable[[Module, str], Path],
     *,
+    packages: Callable[[str], Sequence[Path]],
     busybox: Path,
     tini: Path = Path("/usr/bin/tini-static"),
     git: Path = Path("/usr/bin/git"),
@@ -71,6 +76,8 @@ def images(
     ----------
     program
         Path of a built program by its module and name (`Toolchain.program`).
+    packages
+        Folders of a package and what it depends on, unpacked, by its name (`local.packages.unpacked`).
     busybox
         A static busybox (`busybox-static`).
     tini
@@ -116,6 +123,17 @@ def images(
             files={"/coredns": _executable(program(COREDNS, "coredns")), **certificates},
             env={"PATH": _PATH},
         ),
+        _of_packages(
+            PYTHON_IMAGE,
+            packages("python3"),
+            command=("python3",),
+            # Where upstream's image has it, for who names it by its path.
+            symlinks={
+                "/usr/local/bin/python": "/usr/bin/python3",
+                "/usr/local/bin/python3": "/usr/bin/python3",
+            },
+            certificates=certificates,
+        ),
         _busybox(BUSYBOX_IMAGE, busybox, user="0:0"),
         _busybox(SHELL_IMAGE, busybox, user=_NONROOT),
         # What a sandbox's first process has to do: exist, reap orphans where processes share a namespace, and
@@ -156,6 +174,26 @@ def _busybox(name: str, busybox: Path, *, user: str) -> ImageSpec:
         directories={"/tmp": 0o1777, "/root": 0o700, "/var/tmp": 0o1777},  # noqa: S108 - as above
         user=user,
         env={"PATH": _PATH},
+    )
+
+
+def _of_packages(
+    name: str,
+    folders: Sequence[Path],
+    *,
+    command: tuple[str, ...],
+    symlinks: Mapping[str, str],
+    certificates: Mapping[str, ImageFile],
+) -> ImageSpec:
+    """Return an image of distribution packages, run as root unless the pod says otherwise."""
+    unpacked = contents(folders)
+    return ImageSpec(
+        name=name,
+        command=command,
+        files={**unpacked.files, **_accounts("0:0"), **certificates},
+        symlinks={**unpacked.symlinks, **symlinks},
+        directories={**unpacked.directories, "/tmp": 0o1777, "/root": 0o700, "/var/tmp": 0o1777},  # noqa: S108
+        env={"PATH": _PATH, "SSL_CERT_FILE": _CA_BUNDLE, "LANG": "C.UTF-8"},
     )
 
 

@@ -80,6 +80,11 @@ class Layout:
         return self.cache / "images"
 
     @property
+    def packages(self) -> Path:
+        """Folder of the unpacked distribution packages that images are made of."""
+        return self.cache / "packages"
+
+    @property
     def binaries(self) -> Path:
         """Folder of links to the tools in use; first on the PATH of ``make env``."""
         return self.local / "bin"

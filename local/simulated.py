@@ -13,8 +13,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
-import yaml
-
 from components.names import SYNCER_NAMESPACE
 from local.cluster import Cluster, node_ready
 from local.errors import LocalError
@@ -42,8 +40,7 @@ def start_simulated_node(cluster: Cluster) -> bool:
             "capacity": {"cpu": "32", "memory": "256Gi", "pods": "500"},
         },
     }
-    manager = "--field-manager=pipeline-service-local"
-    cluster.kubectl("apply", "--server-side", manager, "--filename=-", stdin=yaml.safe_dump(node))
+    cluster.apply([node])
     program = str(cluster.toolchain.program(KWOK, "kwok"))
     command = (
         program,

@@ -156,6 +156,12 @@ COREDNS = Module(
     source="github.com/coredns/coredns",
     packages={"coredns": "github.com/coredns/coredns"},
 )
+KUBE_ROUTER = Module(
+    name="kube-router",
+    source="github.com/cloudnativelabs/kube-router/v2",
+    packages={"kube-router": "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"},
+    variables={"github.com/cloudnativelabs/kube-router/v2/pkg/version.Version": "v{version}"},
+)
 KWOK = Module(
     name="kwok",
     source="sigs.k8s.io/kwok",
@@ -165,5 +171,5 @@ KWOK = Module(
 )
 
 CORE = (ETCD, PULUMI, PULUMI_LANGUAGE_PYTHON, KUBERNETES, KCP)
-WITH_NODES = (*CORE, API_SYNCAGENT, TEKTON, COREDNS)
+WITH_NODES = (*CORE, API_SYNCAGENT, TEKTON, COREDNS, KUBE_ROUTER)
 SIMULATED = (*CORE, API_SYNCAGENT, KWOK)

@@ -26,7 +26,7 @@ def test_a_pipeline_succeeds_after_kubelet_and_syncer_died() -> None:
 
 
 def test_a_pipeline_succeeds_after_all_of_a_node_died() -> None:
-    for daemon in ("sandbox", "containerd", "kubelet", "kube-proxy"):
+    for daemon in ("sandbox", "containerd", "kubelet", "kube-proxy", "kube-router"):
         os.kill(daemon_process(f"local-a/{daemon}"), signal.SIGKILL)
     local("up")
     local("demo")

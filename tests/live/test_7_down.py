@@ -25,6 +25,9 @@ def traces() -> dict[str, object]:
         "rules": subprocess.run(["iptables-save"], capture_output=True, text=True, check=True).stdout.count(
             "\n-A"
         ),
+        "IP sets": subprocess.run(
+            ["ipset", "list", "-name"], capture_output=True, text=True, check=True
+        ).stdout,
         "mounts": sorted(
             line.split()[4]
             for line in Path("/proc/self/mountinfo").read_text().splitlines()

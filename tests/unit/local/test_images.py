@@ -26,6 +26,9 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     exec_path.mkdir()
     for name in ("busybox", "tini", "git", "ca.crt", "git-core/git-remote-http"):
         (tmp_path / name).write_text(name)
+    python = tmp_path / "packages" / "python3" / "usr" / "bin" / "python3"
+    python.parent.mkdir(parents=True)
+    python.touch(0o755)
     answers = {"--list": "[\nbusybox\ncat\nsh\nsleep\n", "--exec-path": f"{exec_path}\n"}
 
     def run(command: list[str], *, what: str) -> str:
@@ -39,6 +42,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def catalog(host: Path) -> dict[str, ImageSpec]:
     specs = images(
         lambda module, name: host / "tools" / module.name / name,
+        packages=lambda name: [host / "packages" / name],
         busybox=host / "busybox",
         tini=host / "tini",
         git=host / "git",
@@ -95,6 +99,12 @@ def test_all_that_may_call_out_trust_the_hosts_authorities(host: Path) -> None:
     for name, spec in catalog(host).items():
         has_bundle = "/etc/ssl/certs/ca-certificates.crt" in spec.files
         assert has_bundle == (name not in {catalogue.BUSYBOX_IMAGE, catalogue.SHELL_IMAGE, PAUSE_IMAGE}), name
+
+
+def test_python_is_found_where_upstreams_image_has_it(host: Path) -> None:
+    spec = catalog(host)[catalogue.PYTHON_IMAGE]
+    for path in ("/usr/local/bin/python", "/usr/local/bin/python3"):
+        assert spec.symlinks[path] in spec.files
 
 
 @pytest.mark.parametrize("name", [catalogue.BUSYBOX_IMAGE, catalogue.SHELL_IMAGE])
