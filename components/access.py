@@ -24,6 +24,8 @@ PIPELINE_KINDS: Final = {"Pipeline": "pipelines", "PipelineRun": "pipelineruns",
 
 PIPELINE_RESOURCES: Final = tuple(sorted(PIPELINE_KINDS.values()))
 
+REPOSITORY_GROUP: Final = "pipelinesascode.tekton.dev"
+
 READ: Final = ("get", "list", "watch")
 WRITE: Final = ("create", "update", "patch", "delete", "deletecollection")
 
@@ -188,10 +190,15 @@ def tenant_roles(labels: Mapping[str, str]) -> list[Manifest]:
     """
     look = [
         rule("tekton.dev", PIPELINE_RESOURCES, READ),
-        rule("", ("events",), READ),
-        rule("", ("resourcequotas",), READ),
+        rule(REPOSITORY_GROUP, ("repositories",), READ),
+        rule("", ("events", "resourcequotas"), READ),
     ]
-    work = [*look, rule("tekton.dev", PIPELINE_RESOURCES, WRITE)]
+    work = [
+        *look,
+        rule("tekton.dev", PIPELINE_RESOURCES, WRITE),
+        rule(REPOSITORY_GROUP, ("repositories",), WRITE),
+        rule("", ("secrets", "configmaps"), (*READ, *WRITE)),
+    ]
     grant = [
         rule(RBAC, ("rolebindings",), (*READ, *WRITE)),
         # Admins may hand out these roles and no other: without "bind" on a role, binding it is refused as

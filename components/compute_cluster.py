@@ -10,6 +10,7 @@ import pulumi
 from components.access import READ, Subject, cluster_role, cluster_role_binding, rule
 from components.kubernetes_object import KubernetesObject
 from components.names import OPERATOR_NAMESPACE, labels
+from components.suspension import suspension_binding, suspension_policy
 
 if TYPE_CHECKING:
     from components.kubernetes_object import Manifest
@@ -81,7 +82,7 @@ class ComputeClusterArgs:
 
 
 class ComputeCluster(pulumi.ComponentResource):
-    """A compute cluster's ground: this program's namespace, and read access for incidents.
+    """A compute cluster's ground: this program's namespace, read access for incidents, tenants' suspension.
 
     Parameters
     ----------
@@ -101,6 +102,8 @@ class ComputeCluster(pulumi.ComponentResource):
             "namespace": namespace(OPERATOR_NAMESPACE, "operator"),
             "observer": observer_role(),
             "observers": observer_binding(),
+            "suspension": suspension_policy(),
+            "suspensions": suspension_binding(),
         }
         for part, manifest in objects.items():
             KubernetesObject(f"{name}-{part}", manifest, provider=args.cluster, parent=self)

@@ -59,6 +59,7 @@ class ExternalTenantArgs:
 class ExternalTenant(pulumi.ComponentResource):
     """A tenant that can bind, and run once it has bound; nothing is put into its workspace.
 
+    While it is suspended nobody may bind; what is bound stays so, and the cluster refuses its runs.
     Its owner makes the APIBinding there, and accepts the claims of `components.tenant_manifests.CLAIMS`.
 
     Parameters
@@ -77,13 +78,14 @@ class ExternalTenant(pulumi.ComponentResource):
         super().__init__("pipeline-service:tenancy:ExternalTenant", name, None, opts)
         place = args.place
         namespaces = register_namespaces(name, place, parent=self)
-        KubernetesObject(
-            # With the cluster's name, since a binding can't be turned to another role.
-            f"{name}.{place.cluster_name}-binders",
-            binders(name, place.cluster_name, args.binders),
-            provider=args.compute,
-            parent=self,
-            # Who may bind may run at once: so first the namespaces with their quota, then the right.
-            depends_on=namespaces,
-        )
+        if not place.suspended:
+            KubernetesObject(
+                # With the cluster's name, since a binding can't be turned to another role.
+                f"{name}.{place.cluster_name}-binders",
+                binders(name, place.cluster_name, args.binders),
+                provider=args.compute,
+                parent=self,
+                # Who may bind may run at once: so first the namespaces with their quota, then the right.
+                depends_on=namespaces,
+            )
         self.register_outputs({"path": place.path})

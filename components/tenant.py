@@ -91,6 +91,7 @@ class Tenant(pulumi.ComponentResource):
                 namespaces=place.namespaces,
                 access=args.access,
                 quota=place.quota,
+                suspended=place.suspended,
             )
         )
         register_unit(
@@ -107,6 +108,7 @@ class Tenant(pulumi.ComponentResource):
                 wait_for=manifests.WAIT_FOR,
                 drain=[f"{plural}.tekton.dev" for plural in PIPELINE_RESOURCES],
                 release_finalizers=[FINALIZER],
+                cancel=["pipelineruns.tekton.dev"] if place.stopped else [],
             ),
             parent=self,
             depends_on=[home, *register_namespaces(name, place, parent=self)],

@@ -18,13 +18,16 @@ from components.access import (
 )
 from components.compute_cluster import namespace
 from components.names import OPERATOR_NAMESPACE, labels
+from components.suspension import SUSPENDED
 from components.syncer_manifests import writer_binding
+from components.tenant_network import network_policy
 from releases.transform import RUN_SERVICE_ACCOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from components.kubernetes_object import Manifest
+    from components.tenant_network import TenantNetwork
 
 BINDING: Final = "pipelines"
 """Name of the APIBinding in a tenant's workspace."""
@@ -58,7 +61,7 @@ class TenantAccess:
     admins
         Who may also hand out roles.
     developers
-        Who may change pipelines, tasks and runs.
+        Who may change pipelines, tasks, runs, repositories and Secrets.
     viewers
         Who may look at them.
     """
@@ -74,7 +77,8 @@ class TenantAccess:
     def everyone(self) -> list[Subject]:
         """List all subjects, each once."""
         return sorted(
-            {*self.admins, *self.developers, *self.viewers}, key=lambda subject: (subject.kind, subject.name)
+            {*self.admins, *self.developers, *self.viewers},
+            key=lambda subject: (subject.kind, subject.namespace or "", subject.name),
         )
 
 
@@ -92,12 +96,15 @@ class TenantQuota:
         Sum of memory limits of running pods in each namespace, a quantity in bytes.
     pods
         Unfinished pods in each namespace.
+    storage
+        Sum of what claims request in each namespace, a quantity in bytes.
     """
 
     pipeline_runs: int
     cpu: str
     memory: str
     pods: int
+    storage: str
 
 
 def api_binding(export: tuple[str, str], marked: Mapping[str, str]) -> Manifest:
@@ -157,15 +164,20 @@ def stored_runs_quota(runs: int, marked: Mapping[str, str]) -> Manifest:
     }
 
 
-def workspace_content(
+def workspace_content(  # noqa: PLR0913 -- all that is said of a workspace
     *,
     tenant: str,
     export: tuple[str, str],
     namespaces: Sequence[str],
     access: TenantAccess,
     quota: TenantQuota,
+    suspended: bool = False,
 ) -> list[Manifest]:
     """Make everything inside a tenant's workspace.
+
+    While the tenant is suspended there are no roles and no bindings: so nobody can do anything there, nor a
+    service account that an admin bound to a role, which is in the workspace without being let in. The
+    service accounts stay, or their tokens would be void for ever.
 
     Parameters
     ----------
@@ -179,6 +191,8 @@ def workspace_content(
         Who may do what.
     quota
         How much it may store.
+    suspended
+        Whether nobody has access and nothing new is stored.
     """
     marked = labels("tenant", tenant=tenant)
     made: list[Manifest] = [
@@ -187,9 +201,20 @@ def workspace_content(
     ]
     made += [
         api_binding(export, marked),
-        stored_runs_quota(quota.pipeline_runs, marked),
-        *tenant_roles(marked),
+        stored_runs_quota(0 if suspended else quota.pipeline_runs, marked),
+        *(
+            {
+                "apiVersion": "v1",
+                "kind": "ServiceAccount",
+                "metadata": {"name": subject.name, "namespace": subject.namespace, "labels": marked},
+            }
+            for subject in access.everyone()
+            if subject.kind == "ServiceAccount"
+        ),
     ]
+    if suspended:
+        return made
+    made += tenant_roles(marked)
     for name in namespaces:
         made += [
             role_binding(bound, name, bound, subjects, marked)
@@ -201,8 +226,16 @@ def workspace_content(
     return made
 
 
-def namespace_objects(
-    *, tenant: str, workspace_path: str, kcp_namespace: str, namespace_name: str, quota: TenantQuota
+def namespace_objects(  # noqa: PLR0913 -- all that is said of a tenant's namespace
+    *,
+    tenant: str,
+    workspace_path: str,
+    kcp_namespace: str,
+    namespace_name: str,
+    quota: TenantQuota,
+    network: TenantNetwork,
+    suspended: bool = False,
+    stopped: bool = False,
 ) -> dict[str, Manifest]:
     """Make a tenant's namespace on its cluster with all that stands in it; the namespace comes first.
 
@@ -218,11 +251,19 @@ def namespace_objects(
         Name of the namespace on the cluster.
     quota
         How much may run in it at once.
+    network
+        What its pods may reach.
+    suspended
+        Whether no run may start in it.
+    stopped
+        Whether no pod may start in it.
     """
     marked = labels("tenant", tenant=tenant)
     metadata = {"namespace": namespace_name, "labels": marked}
     # Steps of pipelines bring images of all kinds; "baseline" stops what would reach beyond the pod.
     home = namespace(namespace_name, "tenant", "baseline", tenant=tenant)
+    if suspended:
+        home["metadata"]["labels"][SUSPENDED] = "true"
     home["metadata"]["annotations"] = {
         "pipeline-service/workspace": workspace_path,
         "pipeline-service/namespace": kcp_namespace,
@@ -239,7 +280,8 @@ def namespace_objects(
                 "hard": {
                     "requests.cpu": quota.cpu,
                     "limits.memory": quota.memory,
-                    "pods": str(quota.pods),
+                    "pods": "0" if stopped else str(quota.pods),
+                    "requests.storage": quota.storage,
                 }
             },
         },
@@ -265,5 +307,6 @@ def namespace_objects(
             # Steps run what tenants write: they get no credential for the cluster unless they ask for one.
             "automountServiceAccountToken": False,
         },
+        "network": network_policy(namespace_name, tenant, network, marked),
         "syncer": writer_binding(namespace_name, tenant),
     }

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pulumi
 
     from components.tenant_manifests import TenantQuota
+    from components.tenant_network import TenantNetwork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,12 @@ class TenantPlace:
         Namespaces of its workspace; each has one on the cluster.
     quota
         How much it may store and run.
+    network
+        What its pods may reach.
+    suspended
+        Whether nobody may work, and no run starts.
+    stopped
+        Whether what runs is stopped, too.
     protect
         Whether the engine refuses to delete the namespaces, and what the tenant's component adds to them.
     after
@@ -43,6 +50,9 @@ class TenantPlace:
     cluster: pulumi.ProviderResource = field(repr=False)
     namespaces: tuple[str, ...]
     quota: TenantQuota
+    network: TenantNetwork
+    suspended: bool
+    stopped: bool
     protect: bool
     after: tuple[pulumi.Resource, ...] = field(default=(), repr=False)
 
@@ -67,6 +77,9 @@ def register_namespaces(name: str, place: TenantPlace, *, parent: pulumi.Resourc
             kcp_namespace=kcp_namespace,
             namespace_name=tenant_namespace(place.path, kcp_namespace),
             quota=place.quota,
+            network=place.network,
+            suspended=place.suspended,
+            stopped=place.stopped,
         )
         registered += register_objects(
             # No part has a dot, so no two of them make one name. The cluster is a part, or the engine

@@ -75,6 +75,8 @@ class UnitArgs:
         Resources whose objects are deleted before the unit is, those of its users included.
     release_finalizers
         Finalizers that are taken off such objects where nobody else does so in time.
+    cancel
+        Resources whose unfinished objects are cancelled once the unit is applied: runs of Tekton.
     leftovers
         What others made on its behalf and leave behind when it is deleted: `{resource, namespace, selector}`
         as `kubectl delete` takes them.
@@ -98,6 +100,7 @@ class UnitArgs:
     wait_seconds: int = 300
     drain: Sequence[str] = ()
     release_finalizers: Sequence[str] = ()
+    cancel: Sequence[str] = ()
     leftovers: Sequence[Mapping[str, str]] = ()
     state: str = "active"
     lies_in: pulumi.Input[str] | None = None
@@ -136,6 +139,7 @@ def environment(args: UnitArgs) -> dict[str, pulumi.Input[str]]:
         "UNIT_RELEASE_FINALIZERS": json.dumps(list(args.release_finalizers))
         if args.release_finalizers
         else None,
+        "UNIT_CANCEL": json.dumps(list(args.cancel)) if args.cancel else None,
         "UNIT_LEFTOVERS": json.dumps([dict(one) for one in args.leftovers], sort_keys=True)
         if args.leftovers
         else None,

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from stacks.settings import EnvironmentSettings, TenantSettings
+    from stacks.settings import EnvironmentSettings
+    from stacks.tenant_settings import TenantSettings
 
 TENANT = "demo"
 SECONDS = 300.0

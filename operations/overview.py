@@ -41,6 +41,7 @@ class Resources(Facts):
     cpu: str | None = None
     memory: str | None = None
     pods: int | None = None
+    storage: str | None = None
 
 
 class PoolFacts(Facts):
@@ -203,13 +204,18 @@ def _promised(demanded: Demands, pool: str, tenants: Sequence[str]) -> Resources
         cpu=written(sums.get(Dimension.CPU, Decimal()), Dimension.CPU),
         memory=written(sums.get(Dimension.MEMORY, Decimal()), Dimension.MEMORY),
         pods=int(sums.get(Dimension.PODS, 0)),
+        storage=written(sums.get(Dimension.STORAGE, Decimal()), Dimension.STORAGE),
     )
 
 
 def _limit(capacity: CapacitySettings, overcommit: Decimal) -> Resources:
-    cpu, memory = (
+    cpu, memory, storage = (
         None if quantity is None else written(amount(quantity) * overcommit, dimension)
-        for dimension, quantity in ((Dimension.CPU, capacity.cpu), (Dimension.MEMORY, capacity.memory))
+        for dimension, quantity in (
+            (Dimension.CPU, capacity.cpu),
+            (Dimension.MEMORY, capacity.memory),
+            (Dimension.STORAGE, capacity.storage),
+        )
     )
     pods = None if capacity.pods is None else int(capacity.pods * overcommit)
-    return Resources(cpu=cpu, memory=memory, pods=pods)
+    return Resources(cpu=cpu, memory=memory, pods=pods, storage=storage)

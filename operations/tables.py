@@ -63,16 +63,16 @@ def show(report: Report, console: Console) -> None:
 
 def _listings(environment: Overview) -> Iterator[_Listing]:
     yield _Listing(
-        "Pools (cpu, memory, pods: what quotas promise, of what they may)",
-        ("pool", "clusters", "tenants", "cpu", "memory", "pods"),
+        "Pools (cpu, memory, pods, storage: what quotas promise, of what they may)",
+        ("pool", "clusters", "tenants", "cpu", "memory", "pods", "storage"),
         [
             (pool.name, str(len(pool.clusters)), str(pool.tenants), *_cells(pool.promised, pool.limit))
             for pool in environment.pools
         ],
     )
     yield _Listing(
-        "Compute clusters (cpu, memory, pods: what quotas promise)",
-        ("cluster", "pool", "state", "distribution", "tenants", "cpu", "memory", "pods"),
+        "Compute clusters (cpu, memory, pods, storage: what quotas promise)",
+        ("cluster", "pool", "state", "distribution", "tenants", "cpu", "memory", "pods", "storage"),
         [
             (
                 cluster.name,
@@ -106,6 +106,7 @@ def _cells(promised: Resources, limit: Resources) -> tuple[str, ...]:
         (promised.cpu, limit.cpu),
         (promised.memory, limit.memory),
         (promised.pods, limit.pods),
+        (promised.storage, limit.storage),
     )
     return tuple(str(total) if most is None else f"{total} of {most}" for total, most in pairs)
 

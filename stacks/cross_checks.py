@@ -7,16 +7,19 @@ so it also looks at entries that are wrong in other ways, and everything is told
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from stacks import partial, quota_checks
 from stacks.problems import Problem, key_path, nearest, shown
 from stacks.settings import DEFAULT_POOL, TENANTS, KcpSettings
+from stacks.tenant_settings import NetworkSettings, TenantSettings
 from stacks.vocabulary import (
     RESERVED_NAMESPACES,
     WORKSPACE_PATH_MAX,
     ClusterState,
     Distribution,
+    Egress,
     Exposure,
     repository_identity,
 )
@@ -45,6 +48,9 @@ def cross_check(sections: Entry) -> list[Problem]:
         *_placement(sections),
         *_workspaces(sections),
         *_external(sections),
+        *_access(sections),
+        *_network(sections),
+        *_retired(sections),
         *_homes(sections),
         *_pools(sections),
         *_repositories(sections),
@@ -131,6 +137,54 @@ def _external(sections: Entry) -> Iterator[Problem]:
                 value="",
                 why="the tenant's workspace is external: its owner decides on what is in it",
                 mend="take this key out, or take external out so that a workspace is made",
+            )
+
+
+def _access(sections: Entry) -> Iterator[Problem]:
+    default = TenantSettings.model_fields["namespaces"].default
+    for name, tenant in partial.entries(sections, "tenants").items():
+        namespaces = set(partial.texts(tenant, "namespaces", default).values())
+        for role, who in partial.entries(tenant, "access").items():
+            for place, account in partial.texts(who, "serviceAccounts").items():
+                namespace, separator, _ = account.partition("/")
+                if separator and namespace not in namespaces:
+                    yield Problem(
+                        key=key_path(["tenants", name, "access", role, "serviceAccounts", place]),
+                        value=shown(account),
+                        why="the tenant's entry names no such namespace",
+                        mend=nearest(namespace, namespaces, what="namespaces"),
+                    )
+
+
+def _network(sections: Entry) -> Iterator[Problem]:
+    for name, tenant in partial.entries(sections, "tenants").items():
+        network = partial.section(tenant, "network")
+        egress = partial.text(network, "egress", NetworkSettings.model_fields["egress"].default)
+        if egress == Egress.OPEN and network.get("allowedEgress"):
+            yield Problem(
+                key=key_path(["tenants", name, "network", "allowedEgress"]),
+                value="",
+                why="with egress: open, the tenant's pods reach these networks and all others",
+                mend="write egress: closed beside it, or take it out",
+            )
+
+
+def _retired(sections: Entry) -> Iterator[Problem]:
+    for name, tenant in partial.entries(sections, "tenants").items():
+        retired = tenant.get("retired")
+        if not isinstance(retired, Mapping):
+            continue
+        external, exported = tenant.get("external") is not None, retired.get("export") is not None
+        if external == exported:
+            yield Problem(
+                key=key_path(["tenants", name, "retired", "export"]),
+                value="",
+                why="the tenant's workspace is external: nothing in it is deleted, and so nothing exported"
+                if external
+                else "the tenant's workspace goes with its entry, and what is in it hasn't been exported",
+                mend="write retired: {}"
+                if external
+                else f"run python -m operations tenant retire {name}, which exports it and writes the digest",
             )
 
 

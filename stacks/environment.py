@@ -101,7 +101,8 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
 
     # tenants: each a workspace in kcp, ours or (external) someone else's, and its place: namespaces with a
     # quota on the cluster that its entry names. Up after that cluster's syncer, and so down before it:
-    # without the agent, its finalizers would hang.
+    # without the agent, its finalizers would hang. suspended, onSuspension and retired say what is left of
+    # both: mapping makes that a part of the place.
     for name, tenant in sorted(settings.tenants.items()):
         place = mapping.tenant_place(
             environment, name, clusters[tenant.cluster], after=(tenant_type, syncers[tenant.cluster])

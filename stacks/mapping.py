@@ -8,17 +8,19 @@ from components.access import Subject
 from components.release import ReleaseArgs
 from components.syncer_manifests import AgentPods
 from components.tenant_manifests import TenantAccess, TenantQuota
+from components.tenant_network import TenantNetwork
 from components.tenant_place import TenantPlace
 from components.unit import ClusterUnitArgs
 from releases.catalog import API_SYNCAGENT_CRDS, TEKTON_PIPELINES, catalog
-from stacks.vocabulary import Distribution
+from stacks.tenant_settings import RoleSettings
+from stacks.vocabulary import Distribution, Egress
 
 if TYPE_CHECKING:
     import pulumi
 
     from stacks.loader import LoadedEnvironment
     from stacks.sections import SubjectsSettings
-    from stacks.settings import AccessSettings, QuotaSettings
+    from stacks.tenant_settings import AccessSettings, NetworkSettings, QuotaSettings
 
 SYNCER_IMAGE: Final = f"ghcr.io/kcp-dev/api-syncagent:{catalog()[API_SYNCAGENT_CRDS].version}"
 """The agent, in the version of its CustomResourceDefinitions."""
@@ -33,11 +35,18 @@ def subjects(settings: SubjectsSettings) -> tuple[Subject, ...]:
     Parameters
     ----------
     settings
-        Users and groups.
+        Users and groups; in a role of a tenant's workspace, service accounts as well.
     """
     users = (Subject(kind="User", name=name) for name in sorted(set(settings.users)))
     groups = (Subject(kind="Group", name=name) for name in sorted(set(settings.groups)))
-    return (*users, *groups)
+    if not isinstance(settings, RoleSettings):
+        return (*users, *groups)
+    accounts = (account.split("/") for account in sorted(set(settings.service_accounts)))
+    return (
+        *users,
+        *groups,
+        *(Subject(kind="ServiceAccount", name=name, namespace=namespace) for namespace, name in accounts),
+    )
 
 
 def tenant_access(settings: AccessSettings) -> TenantAccess:
@@ -46,7 +55,7 @@ def tenant_access(settings: AccessSettings) -> TenantAccess:
     Parameters
     ----------
     settings
-        The roles' users and groups.
+        The roles' users, groups and service accounts.
     """
     return TenantAccess(
         admins=subjects(settings.admins),
@@ -64,8 +73,25 @@ def tenant_quota(settings: QuotaSettings) -> TenantQuota:
         The quota.
     """
     return TenantQuota(
-        pipeline_runs=settings.pipeline_runs, cpu=settings.cpu, memory=settings.memory, pods=settings.pods
+        pipeline_runs=settings.pipeline_runs,
+        cpu=settings.cpu,
+        memory=settings.memory,
+        pods=settings.pods,
+        storage=settings.storage,
     )
+
+
+def tenant_network(settings: NetworkSettings) -> TenantNetwork:
+    """Say what a tenant's pods may reach.
+
+    Parameters
+    ----------
+    settings
+        The network.
+    """
+    # In an order that doesn't depend on the file's.
+    allowed = tuple(sorted(set(settings.allowed_egress)))
+    return TenantNetwork(egress=None if settings.egress is Egress.OPEN else allowed)
 
 
 def tenant_place(
@@ -96,7 +122,11 @@ def tenant_place(
         # In an order that doesn't depend on the file's.
         namespaces=tuple(sorted(settings.namespaces)),
         quota=tenant_quota(settings.quota),
-        protect=environment.settings.deletion_protection,
+        network=tenant_network(settings.network),
+        suspended=settings.inactive,
+        stopped=settings.stopped,
+        # A program can't see an entry that is gone: who leaves loses the protection while it stands.
+        protect=environment.settings.deletion_protection and settings.retired is None,
         after=after,
     )
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from stacks import partial
 from stacks.problems import Problem, key_path, shown
-from stacks.settings import DEFAULT_POOL, PoolSettings, QuotaSettings, TenantSettings
+from stacks.settings import DEFAULT_POOL, PoolSettings
+from stacks.tenant_settings import QuotaSettings, TenantSettings
 from stacks.vocabulary import COUNT_MAX, OVERCOMMIT_MAX, amount
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Dimension(StrEnum):
     CPU = "cpu"
     MEMORY = "memory"
     PODS = "pods"
+    STORAGE = "storage"
 
 
 Demands: TypeAlias = Mapping[str, Mapping[Dimension, Mapping[str, Decimal]]]
@@ -78,10 +80,10 @@ def written(value: Decimal, dimension: Dimension) -> str:
     Returns
     -------
     str
-        Memory in Gi, or in Mi where it is less than one; rounded up to two digits after the point.
+        Bytes in Gi, or in Mi where it is less than one; rounded up to two digits after the point.
     """
     unit, suffix = Decimal(1), ""
-    if dimension is Dimension.MEMORY:
+    if dimension in (Dimension.MEMORY, Dimension.STORAGE):
         unit, suffix = (Decimal(2**30), "Gi") if value >= 2**30 else (Decimal(2**20), "Mi")
     return f"{_rounded_up(_EXACT.divide(value, unit))}{suffix}"
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import UnionType
 from typing import Annotated, Any, Final, Self, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from stacks.part_settings import (
     ArgoCdSettings,
@@ -16,7 +16,8 @@ from stacks.part_settings import (
     TektonSettings,
 )
 from stacks.problems import refuse
-from stacks.sections import Section, SubjectsSettings
+from stacks.sections import Section
+from stacks.tenant_settings import TenantSettings
 from stacks.vocabulary import (
     OVERCOMMIT_MAX,
     ClusterName,
@@ -26,11 +27,9 @@ from stacks.vocabulary import (
     EnvironmentVariable,
     FilePath,
     Incarnation,
-    NamespaceName,
     OutputName,
     PoolName,
     Quantity,
-    RepositoryUrl,
     SecretKey,
     StackName,
     TenantName,
@@ -120,6 +119,11 @@ class CapacitySettings(Section):
         default=None, title="Memory", description="Memory (bytes); none: not checked."
     )
     pods: Count | None = Field(default=None, title="Pods", description="Pods (number); none: not checked.")
+    storage: Quantity | None = Field(
+        default=None,
+        title="Storage",
+        description="What PersistentVolumeClaims may request (bytes); none: not checked.",
+    )
 
 
 class PoolSettings(Section):
@@ -176,113 +180,6 @@ class ComputeClusterSettings(Section):
         title="Incarnation",
         description="Raise it to apply every release anew, after a drift or on a rebuilt cluster.",
     )
-
-
-class AccessSettings(Section):
-    """Who may do what in a tenant's workspace."""
-
-    admins: SubjectsSettings = Field(
-        default=SubjectsSettings(),
-        title="Admins",
-        description="May do what developers do and hand these roles to others in the tenant's namespaces.",
-    )
-    developers: SubjectsSettings = Field(
-        default=SubjectsSettings(),
-        title="Developers",
-        description="May create, change and delete pipelines, tasks and runs.",
-    )
-    viewers: SubjectsSettings = Field(
-        default=SubjectsSettings(), title="Viewers", description="May look at pipelines, tasks and runs."
-    )
-
-
-class QuotaSettings(Section):
-    """How much a tenant may have."""
-
-    pipeline_runs: Count = Field(
-        default=200,
-        title="Stored PipelineRuns",
-        description="PipelineRuns that may exist in the tenant's workspace at once; finished ones count.",
-    )
-    cpu: Quantity = Field(
-        default="8",
-        title="CPU at once",
-        description="Sum of CPU requests (cores) of running pods, in each of the tenant's namespaces.",
-    )
-    memory: Quantity = Field(
-        default="16Gi",
-        title="Memory at once",
-        description="Sum of memory limits (bytes) of running pods, in each of the tenant's namespaces.",
-    )
-    pods: Count = Field(
-        default=50, title="Pods at once", description="Unfinished pods, in each of the tenant's namespaces."
-    )
-
-
-class ExternalSettings(Section):
-    """A workspace that someone else owns."""
-
-    path: WorkspacePath = Field(title="Path", description="Path of the workspace, from the root.")
-    binders: SubjectsSettings = Field(
-        title="Binders", description="Who may bind the cluster's API there: one user or group at least."
-    )
-
-    @field_validator("binders")
-    @classmethod
-    def _somebody(cls, value: SubjectsSettings) -> SubjectsSettings:
-        if not (value.users or value.groups):
-            refuse("nobody may bind", "name who does: {users: [NAME]} or {groups: [NAME]}")
-        return value
-
-
-class TenantSettings(Section):
-    """A team with a kcp workspace, which this program makes unless it is external."""
-
-    cluster: ClusterName = Field(
-        title="Compute cluster", description="Name of the computeClusters entry on which its pipelines run."
-    )
-    workspace: WorkspaceName | None = Field(
-        default=None,
-        title="Workspace",
-        description="Name of its workspace among the tenants' workspaces; by default the tenant's own name.",
-    )
-    external: ExternalSettings | None = Field(
-        default=None,
-        title="External workspace",
-        description=(
-            "The tenant's workspace, where someone else owns it: it gets the right to bind, its place on the"
-            " cluster and its quota there, and nothing is put into it."
-        ),
-    )
-    access: AccessSettings = Field(
-        default=AccessSettings(), title="Access", description="Who may do what in the tenant's workspace."
-    )
-    namespaces: tuple[NamespaceName, ...] = Field(
-        default=("default",),
-        min_length=1,
-        title="Namespaces",
-        description="Namespaces of its workspace; each has a namespace of its own on the compute cluster.",
-    )
-    quota: QuotaSettings = Field(
-        default=QuotaSettings(), title="Quota", description="How much the tenant may store and run at once."
-    )
-    repositories: tuple[RepositoryUrl, ...] = Field(
-        default=(),
-        title="Repositories",
-        description="URLs (https) of the Git repositories whose events are the tenant's.",
-    )
-    incarnation: Incarnation = Field(
-        default=0,
-        title="Incarnation",
-        description="Raise it to apply what lies inside the tenant's workspace anew, after a drift.",
-    )
-
-    @field_validator("namespaces")
-    @classmethod
-    def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(value)) < len(value):
-            refuse("a namespace stands there twice", "name each once")
-        return value
 
 
 class ReleasesSettings(Section):

@@ -44,6 +44,8 @@ _STACK_NAME: Final = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+){2}")
 _HOST: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*"
 _HOST_NAME: Final = re.compile(_HOST)
 _SUBDOMAIN: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+_SERVICE_ACCOUNT: Final = re.compile(rf"{_LABEL.pattern}/{_SUBDOMAIN.pattern}")
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _REPOSITORY_URL: Final = re.compile(
     rf"https://{_HOST}(:\d{{1,5}})?(/[A-Za-z0-9._~-]+){{2,}}/?", re.IGNORECASE
 )
@@ -80,6 +82,20 @@ class Exposure(StrEnum):
     INGRESS = "ingress"
     HTTP_ROUTE = "httpRoute"
     ROUTE = "route"
+
+
+class Egress(StrEnum):
+    """What the pods of a tenant may reach outside their cluster."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+class OnSuspension(StrEnum):
+    """What becomes of running work when a tenant is suspended."""
+
+    FINISH = "finish"
+    STOP = "stop"
 
 
 def amount(quantity: str) -> Decimal:
@@ -197,6 +213,21 @@ def _subject_name(value: str) -> str:
     if value.startswith("system:"):
         # system:masters, system:authenticated … would open a tenant to everybody or to kcp's own machinery.
         refuse("names beginning with system: belong to kcp", "name the users or groups themselves")
+    return value
+
+
+def _service_account_name(value: str) -> str:
+    if not _SERVICE_ACCOUNT.fullmatch(value):
+        refuse(
+            "not a service account",
+            "write the namespace it has in the tenant's workspace, and its name: default/robot",
+        )
+    return value
+
+
+def _sha256(value: str) -> str:
+    if not _SHA256.fullmatch(value):
+        refuse("not a sha256 digest", "write its 64 hexadecimal digits, as sha256sum FILE prints them")
     return value
 
 
@@ -347,6 +378,10 @@ WorkspacePath = Annotated[
 ]
 Quantity = Annotated[str, AfterValidator(_quantity), _text(_QUANTITY, "500m", "8", "16Gi")]
 SubjectName = Annotated[str, AfterValidator(_subject_name), _text(r"\S(.*\S)?", "alice", reserved="system:")]
+ServiceAccountName = Annotated[
+    str, AfterValidator(_service_account_name), _text(_SERVICE_ACCOUNT, "default/robot")
+]
+Sha256 = Annotated[str, AfterValidator(_sha256), _text(_SHA256, "0" * 64)]
 SecretKey = Annotated[str, AfterValidator(_secret_key), _text(_SECRET_KEY, "kcpKubeconfig")]
 FilePath = Annotated[str, AfterValidator(_file_path), _text(r".+", "secrets/east-1.kubeconfig")]
 Count = Annotated[int, Field(strict=True, ge=1, le=COUNT_MAX)]

@@ -1,10 +1,11 @@
-"""Apply a unit: record, apply in order, prune what dropped out."""
+"""Apply a unit: record, apply in order, prune what dropped out, cancel what is to end."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Final
 
+from units.cancel import cancel
 from units.delete import delete_objects
 from units.errors import KubectlError, UnitError
 from units.inventory import read_inventory, write_inventory
@@ -35,7 +36,7 @@ _CONFLICT: Final = re.compile(r'conflicts? with "(?P<manager>[^"]+)"')
 
 
 def apply(kubectl: Kubectl, request: Request, stdin: str) -> str:
-    """Apply a unit.
+    """Apply a unit: record, apply, prune, and then cancel, when nobody can make anything new any more.
 
     Parameters
     ----------
@@ -68,6 +69,8 @@ def apply(kubectl: Kubectl, request: Request, stdin: str) -> str:
     write_inventory(kubectl, request, wanted | kept, "applied")
     pruned = len(_dropped(wanted, before)) - len(kept)
     done = f"{request.title}: {len(wanted)} objects applied, {pruned} pruned"
+    if request.cancel:
+        done += f", {cancel(kubectl, request)} cancelled"
     if kept:
         done += f", {len(kept)} kept because objects of their kind exist: {', '.join(map(str, sorted(kept)))}"
     return done

@@ -7,7 +7,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from units.errors import KubectlError, UnitError
+from units.errors import UNSERVED, KubectlError, UnitError
 from units.inventory import inventory_name, read_inventory
 from units.manifest import in_delete_stages, serialize
 
@@ -21,10 +21,7 @@ if TYPE_CHECKING:
 _DRAIN_SECONDS: Final = 90
 _STAGE_SECONDS: Final = 180
 _PAUSE_SECONDS: Final = 2.0
-_BINDINGS: Final = ("RoleBinding", "ClusterRoleBinding")
-
-_UNSERVED: Final = "the server doesn't have a resource type"
-"""What kubectl says of a resource whose API is gone: no object of it is left either."""
+_GRANTS: Final = ("RoleBinding", "ClusterRoleBinding", "Role", "ClusterRole")
 
 _NO_MATCH: Final = re.compile(r'no matches for kind "([^"]+)" in version "([^"]+)"')
 
@@ -60,10 +57,11 @@ def delete(kubectl: Kubectl, request: Request) -> str:
     objects = recorded.objects
     released = 0
     if request.drain:
-        # Nobody may make new objects while the old ones go.
-        bindings = [identity for identity in sorted(objects) if identity.kind in _BINDINGS]
-        _delete(kubectl, request, bindings)
-        objects = objects - set(bindings)
+        # Nobody may make new objects while the old ones go: without the roles, bindings that a tenant's
+        # admins made give nothing either.
+        grants = [identity for identity in sorted(objects) if identity.kind in _GRANTS]
+        _delete(kubectl, request, grants)
+        objects = objects - set(grants)
         released = _drain(kubectl, request)
     home = {one for one in objects if one.kind == "Namespace" and one.name == request.namespace}
     for stage in in_delete_stages(objects - home):
@@ -153,7 +151,7 @@ def _delete_leftover(kubectl: Kubectl, leftover: Leftover) -> None:
             patient=False,
         )
     except KubectlError as error:
-        if _UNSERVED not in error.stderr:
+        if UNSERVED not in error.stderr:
             raise
 
 
@@ -205,7 +203,7 @@ def _drain(kubectl: Kubectl, request: Request) -> int:
                 seconds=_STAGE_SECONDS,
             )
         except KubectlError as error:
-            if _UNSERVED not in error.stderr:
+            if UNSERVED not in error.stderr:
                 raise
     deadline = time.monotonic() + _DRAIN_SECONDS
     while (left := _remaining(kubectl, request)) and time.monotonic() < deadline:
@@ -221,7 +219,7 @@ def _remaining(kubectl: Kubectl, request: Request) -> list[tuple[str, dict[str, 
         try:
             listed = kubectl.get(resource, "--all-namespaces", patient=False)
         except KubectlError as error:
-            if _UNSERVED not in error.stderr:
+            if UNSERVED not in error.stderr:
                 raise
             continue
         found += [(resource, item) for item in (listed or {"items": []})["items"]]

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+UNSERVED: Final = "the server doesn't have a resource type"
+"""What kubectl says of a resource whose API is not there: no object of it is there either."""
+
 
 class UnitError(Exception):
     """A unit can't go on; the message is one line that names the object and the reason."""

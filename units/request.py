@@ -86,6 +86,8 @@ class Request:
         Resources whose objects go before the unit does.
     release_finalizers
         Finalizers that are taken off such objects in the end.
+    cancel
+        Resources whose unfinished objects are cancelled once it is applied.
     leftovers
         What goes after the unit's own objects.
     abandoned
@@ -106,6 +108,7 @@ class Request:
     wait_seconds: int
     drain: tuple[str, ...]
     release_finalizers: tuple[str, ...]
+    cancel: tuple[str, ...]
     leftovers: tuple[Leftover, ...]
     abandoned: bool
 
@@ -180,6 +183,7 @@ def read_request(environment: Mapping[str, str]) -> Request:
         wait_seconds=_number(environment, "UNIT_WAIT_SECONDS", 300),
         drain=tuple(_json_list(environment, "UNIT_DRAIN")),
         release_finalizers=tuple(_json_list(environment, "UNIT_RELEASE_FINALIZERS")),
+        cancel=tuple(_json_list(environment, "UNIT_CANCEL")),
         leftovers=tuple(Leftover(**entry) for entry in _json_list(environment, "UNIT_LEFTOVERS")),
         abandoned=abandoned,
     )

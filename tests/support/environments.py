@@ -81,10 +81,14 @@ def _tenant(by: random.Random, name: str, clusters: list[str]) -> Entry:
         by,
         {"cpu": by.choice(["500m", "4"]), "memory": by.choice(["8Gi", "512Mi"]), "pods": by.randint(1, 60)},
     )
+    leaving = {} if by.random() < 0.5 else {"suspended": True, "onSuspension": by.choice(["finish", "stop"])}
     either = {
         "namespaces": by.sample(["default", "ci", "x-y"], by.randint(1, 3)),
         "repositories": [f"https://git.example.com/{name}/{one}" for one in ("app", "library")],
         "quota": quota,
+        "network": {"egress": "closed", "allowedEgress": ["192.0.2.0/24", "2001:db8::/32"]},
+        "retention": {"runs": by.randint(1, 200), "days": by.randint(1, 90)},
+        **leaving,
     }
     entry: Entry = {"cluster": by.choice(clusters), **_some(by, either)}
     if by.random() < 0.5:

@@ -104,8 +104,17 @@ class FakeKubectl:
         for item in items:
             if reason := self.refuse.get(item["metadata"]["name"]):
                 raise KubectlError(reason)
-            self.add(item)
+            self._change(item) if "resourceVersion" in item["metadata"] else self.add(item)
         return ""
+
+    def _change(self, item: Object) -> None:
+        before = self.objects.get(identify(item))
+        if before is None or before["metadata"]["resourceVersion"] != item["metadata"]["resourceVersion"]:
+            message = f"{item['metadata']['name']}: the object has been modified"
+            raise KubectlError(message)
+        version = str(int(item["metadata"]["resourceVersion"]) + 1)
+        metadata = {**before["metadata"], "resourceVersion": version}
+        self.add({**before, "metadata": metadata, "spec": {**before.get("spec", {}), **item["spec"]}})
 
     def _delete(self, identities: list[Identity]) -> str:
         for identity in identities:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from components.kcp_workspace import UNIVERSAL, workspace
 from tests.support.apiserver import free_port, require_binaries
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 START_SECONDS = 240.0
 STOP_SECONDS = 30.0
+READY_SECONDS = 60
+KUBECTL_SECONDS = 120
 
 
 @dataclass
@@ -89,6 +92,76 @@ class KcpServer:
             StopIteration,
         ):  # nothing listens yet, or the kubeconfig is not written yet
             return False
+
+
+class KcpClient:
+    """Kubectl against a kcp, as its administrator or one of its users.
+
+    Parameters
+    ----------
+    server : KcpServer
+        The kcp.
+    folder : Path
+        For kubeconfigs.
+    users : sequence of str
+        The users beside the administrator, as `kcp_server` was given them.
+    """
+
+    def __init__(self, server: KcpServer, folder: Path, users: Sequence[str]) -> None:
+        self.server = server
+        self.folder = folder
+        self.kubeconfig = folder / "kubeconfig"
+        self.kubeconfig.write_text(server.kubeconfig("root"))
+        for name in users:
+            self.add_user(name, f"{name}-token")
+
+    def add_user(self, name: str, token: str) -> None:
+        """Know a user, or a service account, by its token."""
+        document = json.loads(self.server.kubeconfig("root"))
+        document["users"][0]["user"] = {"token": token}
+        (self.folder / name).write_text(json.dumps(document))
+
+    def kubectl(
+        self, path: str, *arguments: str, stdin: str = "", user: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run kubectl in a workspace."""
+        # Not by impersonation: kcp confines an impersonated user to the workspace of the request.
+        kubeconfig = self.kubeconfig if user is None else self.folder / user
+        address = f"--server={self.server.server}/clusters/{path}"
+        return subprocess.run(
+            ["kubectl", f"--kubeconfig={kubeconfig}", address, *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=KUBECTL_SECONDS,
+        )
+
+    def run(self, path: str, *arguments: str, stdin: str = "") -> str:
+        """Run kubectl as administrator, which must succeed; return its output."""
+        result = self.kubectl(path, *arguments, stdin=stdin)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    def apply(self, path: str, *manifests: dict[str, Any]) -> None:
+        """Apply objects as administrator."""
+        items = {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
+        self.run(path, "apply", "--server-side", "--filename=-", stdin=json.dumps(items))
+
+    def make_workspaces(self, *names: str) -> None:
+        """Make workspaces below the root and wait until they are ready."""
+        for name in names:
+            wanted = json.dumps(workspace(name, UNIVERSAL, "test"))
+            deadline = time.monotonic() + READY_SECONDS
+            # kcp can serve a workspace's type before its admission knows of it.
+            while (
+                made := self.kubectl("root", "apply", "--server-side", "--filename=-", stdin=wanted)
+            ).returncode and time.monotonic() < deadline:
+                time.sleep(1)
+            assert made.returncode == 0, made.stderr
+        for name in names:
+            phase = "--for=jsonpath={.status.phase}=Ready"
+            self.run("root", "wait", f"workspace/{name}", phase, f"--timeout={READY_SECONDS}s")
 
 
 @contextlib.contextmanager

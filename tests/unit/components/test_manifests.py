@@ -23,12 +23,13 @@ from components.tenant_manifests import (
     namespace_objects,
     workspace_content,
 )
+from components.tenant_network import TenantNetwork
 from components.unit import UnitArgs, environment, to_yaml, wait_environment
 from tests.support.go_template import render
 
 LABEL = st.from_regex(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?", fullmatch=True)
 PATH = st.lists(LABEL, min_size=1, max_size=4).map(":".join)
-QUOTA = TenantQuota(pipeline_runs=7, cpu="2", memory="4Gi", pods=30)
+QUOTA = TenantQuota(pipeline_runs=7, cpu="2", memory="4Gi", pods=30, storage="10Gi")
 AGENT = syncer.AgentPods(
     image="image:v1",
     replicas=1,
@@ -87,7 +88,7 @@ def test_viewers_look_developers_work_admins_grant() -> None:
     assert _allows(developer, "create", "pipelineruns")
     assert not _allows(developer, "create", "rolebindings")
     assert _allows(admin, "create", "rolebindings")
-    assert not any(_allows(rules, "get", "secrets") for rules in (viewer, developer, admin))
+    assert [_allows(rules, "get", "secrets") for rules in (viewer, developer, admin)] == [False, True, True]
 
 
 def test_admins_can_hand_out_no_role_but_the_tenants() -> None:
@@ -164,11 +165,17 @@ def test_a_tenants_namespace_has_all_that_keeps_it_in_bounds() -> None:
         kcp_namespace="default",
         namespace_name="demo-default-x",
         quota=QUOTA,
+        network=TenantNetwork(),
     )
     assert next(iter(parts)) == "namespace"
     labels = parts["namespace"]["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "baseline"
-    assert parts["quota"]["spec"]["hard"] == {"requests.cpu": "2", "limits.memory": "4Gi", "pods": "30"}
+    assert parts["quota"]["spec"]["hard"] == {
+        "requests.cpu": "2",
+        "limits.memory": "4Gi",
+        "pods": "30",
+        "requests.storage": "10Gi",
+    }
     # What the quota counts must have a default, or a step that states nothing is refused.
     [limits] = parts["limits"]["spec"]["limits"]
     assert "cpu" in limits["defaultRequest"]
@@ -246,6 +253,7 @@ def test_a_units_environment_is_text_and_has_no_empty_values() -> None:
     assert "UNIT_VERSION" not in environment(unit())
     assert environment(unit(state="gone"))["UNIT_ABANDONED"] == "true"
     assert environment(unit(drain=["a.b"]))["UNIT_DRAIN"] == '["a.b"]'
+    assert environment(unit(cancel=["a.b"]))["UNIT_CANCEL"] == '["a.b"]'
     assert environment(unit(leftovers=[{"resource": "a.b"}]))["UNIT_LEFTOVERS"] == '[{"resource": "a.b"}]'
 
 

@@ -107,16 +107,16 @@ def test_quotas_are_summed_up_over_all_namespaces_and_held_against_the_pools_lim
         "description": "",
         "clusters": ["east-1"],
         "tenants": 1,
-        "promised": {"cpu": "0.5", "memory": "512Mi", "pods": 50},
-        "limit": {"cpu": None, "memory": None, "pods": None},
+        "promised": {"cpu": "0.5", "memory": "512Mi", "pods": 50, "storage": "20Gi"},
+        "limit": {"cpu": None, "memory": None, "pods": None, "storage": None},
     }
     assert pools["gpu"] == {
         "name": "gpu",
         "description": "with accelerators",
         "clusters": ["west-1"],
         "tenants": 2,
-        "promised": {"cpu": "7", "memory": "9Gi", "pods": 19},
-        "limit": {"cpu": "16", "memory": "80Gi", "pods": None},
+        "promised": {"cpu": "7", "memory": "9Gi", "pods": 19, "storage": "60Gi"},
+        "limit": {"cpu": "16", "memory": "80Gi", "pods": None, "storage": None},
     }
 
 
@@ -144,7 +144,7 @@ def test_a_cluster_is_shown_with_its_state_and_its_own_tenants(project: Path) ->
         "state": "cordoned",
         "distribution": "kubernetes",
         "tenants": ["team-b", "team-c"],
-        "promised": {"cpu": "7", "memory": "9Gi", "pods": 19},
+        "promised": {"cpu": "7", "memory": "9Gi", "pods": 19, "storage": "60Gi"},
     }
     assert clusters["west-2"]["tenants"] == []
     assert clusters["west-2"]["distribution"] == "openshift"

@@ -323,14 +323,22 @@ def test_an_external_tenant_is_in_bounds_on_the_cluster_as_a_managed_one_is() ->
     )
 
     def parts(tenant: str) -> dict[str, Any]:
-        return {
+        found = {
             one.name.removeprefix(f"{tenant}."): one.inputs.get("spec")
             for one in recorder.registrations.values()
             if one.name.startswith(f"{tenant}.a.")
         }
+        # Each lets its own pods in.
+        made: dict[str, Any] = json.loads(json.dumps(found).replace(f'tenant": "{tenant}"', 'tenant": "own"'))
+        return made
 
     assert parts("t") == parts("u")
-    assert parts("t")["a.default-quota"]["hard"] == {"requests.cpu": "3", "limits.memory": "5Gi", "pods": "7"}
+    assert parts("t")["a.default-quota"]["hard"] == {
+        "requests.cpu": "3",
+        "limits.memory": "5Gi",
+        "pods": "7",
+        "requests.storage": "20Gi",
+    }
 
 
 def test_tekton_comes_to_openshift_by_its_operator_and_elsewhere_as_a_release() -> None:

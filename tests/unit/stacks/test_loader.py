@@ -88,7 +88,7 @@ def test_every_field_has_a_title_and_a_description() -> None:
 
 def test_known_keys_cover_every_section() -> None:
     known = known_keys()
-    assert known["tenants.*.quota"] == ("cpu", "memory", "pipelineRuns", "pods")
+    assert known["tenants.*.quota"] == ("cpu", "memory", "pipelineRuns", "pods", "storage")
     assert known["computeClusters.*.kubeconfig"] == ("environment", "output", "path", "secret", "stack")
     assert known["tenants.*.external.binders"] == ("groups", "users")
     assert known["gateway.tls"] == ("issuer", "secret")

@@ -17,6 +17,7 @@ from stacks.problems import Problem, shown
 from stacks.quota_checks import Dimension
 from stacks.secrecy import looks_secret
 from stacks.settings import EnvironmentSettings
+from stacks.tenant_settings import TenantSettings
 from stacks.vocabulary import NamespaceName, WorkspacePath, amount, repository_identity
 
 KCP = {"kubeconfig": {"path": "kcp.yaml"}}
@@ -246,3 +247,38 @@ def test_what_looks_like_a_credential_is_not_shown(value: object) -> None:
 )
 def test_plain_settings_dont_look_like_credentials(value: object) -> None:
     assert not looks_secret(value)
+
+
+def tenant(**more: object) -> TenantSettings:
+    return TenantSettings.model_validate({"cluster": "a", **more})
+
+
+EXPORTED = {"export": "0" * 64}
+
+
+@pytest.mark.parametrize(
+    ("given", "inactive", "stopped"),
+    [
+        ({}, False, False),
+        ({"onSuspension": "stop"}, False, False),
+        ({"suspended": True}, True, False),
+        ({"suspended": True, "onSuspension": "stop"}, True, True),
+        ({"retired": EXPORTED}, True, True),
+        ({"retired": EXPORTED, "suspended": False, "onSuspension": "finish"}, True, True),
+    ],
+)
+def test_a_retired_tenant_is_suspended_and_stopped_whatever_else_its_entry_says(
+    given: Mapping[str, object], *, inactive: bool, stopped: bool
+) -> None:
+    settings = tenant(**given)
+    assert (settings.inactive, settings.stopped) == (inactive, stopped)
+
+
+@pytest.mark.parametrize(("stored", "kept"), [(500, 100), (200, 100), (120, 60), (1, 1)])
+def test_finished_runs_never_take_the_room_of_new_ones(stored: int, kept: int) -> None:
+    assert tenant(quota={"pipelineRuns": stored}).kept_runs == kept
+
+
+def test_an_external_tenants_kept_runs_are_held_to_no_quota_of_stored_ones() -> None:
+    external = {"path": "root:org:team", "binders": {"users": ["erin"]}}
+    assert tenant(external=external, retention={"runs": 150}).kept_runs == 150
