@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from operations import schemas
+from operations import schemas, tenant_commands
 from operations.errors import OperationError
 from operations.projects import find_project, stack_files
 from operations.pulumi_cli import PulumiCli
@@ -19,6 +19,8 @@ from operations.tables import console, show
 from operations.validate import validate
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+app.add_typer(tenant_commands.app, name="tenant")
 
 _ROOT = Path(__file__).resolve().parent.parent
 _HERE = Path()

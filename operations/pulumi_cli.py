@@ -95,6 +95,33 @@ class PulumiCli:
         """
         self._run("stack", "import", "--stack", self.stack, stdin=json.dumps(checkpoint))
 
+    def secret(self, key: str) -> str:
+        """Return the value of a secret key of the stack's configuration.
+
+        Raises
+        ------
+        OperationError
+            When it is not set, or can't be decrypted.
+        """
+        return self._run("config", "get", key, "--stack", self.stack)
+
+    def output_of(self, stack: str, name: str) -> str:
+        """Return an output of another stack as JSON, decrypted.
+
+        Parameters
+        ----------
+        stack
+            Name of the stack, with its organization and project.
+        name
+            Name of the output.
+
+        Raises
+        ------
+        OperationError
+            When there is none, or it can't be decrypted.
+        """
+        return self._run("stack", "output", name, "--stack", stack, "--show-secrets", "--json")
+
     def _run(self, *arguments: str, stdin: str | None = None) -> str:
         command = ["pulumi", *arguments, "--non-interactive", "--color", "never"]
         what = " ".join(command[:3])

@@ -74,7 +74,20 @@ class LoadedEnvironment:
         Path
             A path that is relative to the project's folder, and stable: it is among the units' inputs.
         """
-        return self.folder / "kubeconfigs" / f"{target}.kubeconfig"
+        return kubeconfig_file(self.folder, target)
+
+
+def kubeconfig_file(folder: Path, target: str) -> Path:
+    """Name the file of a target's kubeconfig among the files made for a stack.
+
+    Parameters
+    ----------
+    folder
+        Folder of these files.
+    target
+        `kcp`, or the name of a compute cluster.
+    """
+    return folder / "kubeconfigs" / f"{target}.kubeconfig"
 
 
 def load(project: Path | None = None) -> LoadedEnvironment:
@@ -113,7 +126,7 @@ def load(project: Path | None = None) -> LoadedEnvironment:
     return environment
 
 
-def read_stack_file(path: Path) -> EnvironmentSettings:
+def read_stack_file(path: Path, text: str | None = None) -> EnvironmentSettings:
     """Read a stack file without an engine.
 
     What the settings refer to (kubeconfig files, secrets) is not looked at: it may not exist yet.
@@ -122,6 +135,8 @@ def read_stack_file(path: Path) -> EnvironmentSettings:
     ----------
     path
         A file named `Pulumi.<stack>.yaml`.
+    text
+        What is to be written into it; by default what stands there.
 
     Raises
     ------
@@ -131,7 +146,8 @@ def read_stack_file(path: Path) -> EnvironmentSettings:
     if not _STACK_FILE.fullmatch(path.name):
         raise _unreadable(path, "a stack file's name has the form Pulumi.<stack>.yaml", "name the file so")
     try:
-        document = yaml.load(path.read_text(), Loader=_DistinctKeysLoader)  # noqa: S506 -- a SafeLoader it is
+        content = path.read_text() if text is None else text
+        document = yaml.load(content, Loader=_DistinctKeysLoader)  # noqa: S506 -- a SafeLoader it is
     except FileNotFoundError:
         raise _unreadable(
             path, "there is no such file", "correct the path, or make it: pulumi stack init"
