@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 
 import pulumi
 
+from components import kcp_identity
 from components import syncer_manifests as manifests
 from components.kubernetes_object import KubernetesObject, register_objects
-from components.names import digest
+from components.names import digest, labels
 from components.release import Release, ReleaseArgs
 
 
@@ -64,18 +65,28 @@ class Syncer(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: SyncerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("pipeline-service:syncer:Syncer", name, None, opts)
-        token = self._register_identity(name, args)
+        account = kcp_identity.service_account(
+            manifests.kcp_account_name(args.cluster_name), labels("syncer", cluster=args.cluster_name)
+        )
+        token = kcp_identity.register_identity(
+            f"{name}-kcp",
+            account,
+            manifests.kcp_rights(args.cluster_name),
+            compute=args.compute,
+            parent=self,
+        )
         crds = Release(f"{name}-{args.crds.release.name}", args.crds, pulumi.ResourceOptions(parent=self))
-        # The token is a secret, and so is whatever is made of it.
         kubeconfig = token.apply(
-            lambda encoded: manifests.kubeconfig(args.compute_url, args.certificate_authority, encoded)
+            lambda encoded: kcp_identity.kubeconfig(
+                args.compute_url, args.certificate_authority, "syncer", encoded
+            )
         )
         ground = register_objects(
             name, manifests.cluster_objects(), provider=args.cluster, parent=self, depends_on=args.after
         )
         secret = KubernetesObject(
             f"{name}-kcp-kubeconfig",
-            manifests.kubeconfig_secret(kubeconfig.apply(manifests.base64_text)),
+            manifests.kubeconfig_secret(kubeconfig.apply(kcp_identity.base64_text)),
             provider=args.cluster,
             parent=self,
             depends_on=ground,
@@ -97,28 +108,3 @@ class Syncer(pulumi.ComponentResource):
             depends_on=[secret, *ground, *published],
         )
         self.register_outputs({"agent": args.cluster_name})
-
-    def _register_identity(self, name: str, args: SyncerArgs) -> pulumi.Output[str]:
-        """Register the agent's ServiceAccount in kcp with its rights; give its token, base64."""
-        account = KubernetesObject(
-            f"{name}-kcp-account",
-            manifests.kcp_service_account(args.cluster_name),
-            provider=args.compute,
-            parent=self,
-        )
-        rights = [
-            KubernetesObject(
-                f"{name}-kcp-{part}", manifest, provider=args.compute, parent=self, depends_on=[account]
-            )
-            for part, manifest in manifests.kcp_rights(args.cluster_name).items()
-        ]
-        secret = KubernetesObject(
-            f"{name}-kcp-token",
-            manifests.kcp_token_secret(args.cluster_name),
-            provider=args.compute,
-            parent=self,
-            # The agent must not start with a credential that may do nothing yet.
-            depends_on=[account, *rights],
-        )
-        token: pulumi.Output[str] = pulumi.Output.secret(secret.data.apply(manifests.token))
-        return token

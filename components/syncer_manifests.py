@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +18,7 @@ from components.access import (
     rule,
 )
 from components.compute_cluster import namespace
+from components.kcp_identity import KCP_NAMESPACE
 from components.names import SYNCER_NAMESPACE, TENANT_NAMESPACE_TEMPLATE, labels
 
 if TYPE_CHECKING:
@@ -36,9 +35,6 @@ READER: Final = "pipeline-service-syncer"
 
 WRITER: Final = "pipeline-service-syncer-writer"
 """ClusterRole for what the agent writes; bound only in tenants' namespaces, by each tenant's component."""
-
-KCP_NAMESPACE: Final = "default"
-"""Namespace of the workspace `compute` that holds the agents' ServiceAccounts."""
 
 FINALIZER: Final = "syncagent.kcp.io/cleanup"
 """Finalizer with which an agent holds the objects it has copied."""
@@ -57,46 +53,6 @@ def kcp_account_name(cluster: str) -> str:
         Name of the compute cluster.
     """
     return f"syncer-{cluster}"
-
-
-def kcp_service_account(cluster: str) -> Manifest:
-    """Make an agent's ServiceAccount in the workspace `compute`.
-
-    Parameters
-    ----------
-    cluster
-        Name of the compute cluster.
-    """
-    return {
-        "apiVersion": "v1",
-        "kind": "ServiceAccount",
-        "metadata": {
-            "name": kcp_account_name(cluster),
-            "namespace": KCP_NAMESPACE,
-            "labels": labels("syncer", cluster=cluster),
-        },
-    }
-
-
-def kcp_token_secret(cluster: str) -> Manifest:
-    """Make the Secret into which kcp writes the token of an agent's ServiceAccount.
-
-    Parameters
-    ----------
-    cluster
-        Name of the compute cluster.
-    """
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {
-            "name": f"{kcp_account_name(cluster)}-token",
-            "namespace": KCP_NAMESPACE,
-            "labels": labels("syncer", cluster=cluster),
-            "annotations": {"kubernetes.io/service-account.name": kcp_account_name(cluster)},
-        },
-        "type": "kubernetes.io/service-account-token",
-    }
 
 
 def kcp_rights(cluster: str) -> dict[str, Manifest]:
@@ -127,60 +83,6 @@ def kcp_rights(cluster: str) -> dict[str, Manifest]:
         "binding": cluster_role_binding(name, name, subjects, marked),
         "access": cluster_role_binding(f"{name}:access", WORKSPACE_ACCESS, subjects, marked),
     }
-
-
-def token(data: Mapping[str, str] | None) -> str:
-    """Read the token (base64) out of the data of a token Secret.
-
-    Parameters
-    ----------
-    data
-        The Secret's data, or None where it does not exist: when a destroy runs the program on a stack that
-        was deployed in part. Nothing is made from the empty token then.
-
-    Raises
-    ------
-    KeyError
-        The Secret exists and kcp has not filled it in.
-    """
-    return "" if data is None else data["token"]
-
-
-def kubeconfig(url: str, certificate_authority: str | None, token: str) -> str:
-    """Make the kubeconfig with which an agent reaches kcp.
-
-    Parameters
-    ----------
-    url
-        Address of the workspace `compute`; it must contain `/clusters/<path>`.
-    certificate_authority
-        kcp's certificate authority, base64 of PEM, or None where the system's is to be used.
-    token
-        The ServiceAccount's token, base64.
-    """
-    cluster = {"server": url}
-    if certificate_authority is not None:
-        cluster["certificate-authority-data"] = certificate_authority
-    document = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "kcp",
-        "clusters": [{"name": "kcp", "cluster": cluster}],
-        "contexts": [{"name": "kcp", "context": {"cluster": "kcp", "user": "syncer"}}],
-        "users": [{"name": "syncer", "user": {"token": base64.b64decode(token).decode()}}],
-    }
-    return json.dumps(document, sort_keys=True)
-
-
-def base64_text(text: str) -> str:
-    """Encode a text as a Secret's data.
-
-    Parameters
-    ----------
-    text
-        The text.
-    """
-    return base64.b64encode(text.encode()).decode()
 
 
 def kubeconfig_secret(encoded: pulumi.Input[str]) -> Manifest:

@@ -19,6 +19,7 @@ from local.commands import run
 from local.oci import ImageError, ImageFile, ImageSpec
 from local.packages import contents
 from local.toolchain.catalog import API_SYNCAGENT, COREDNS, TEKTON, Module
+from releases.catalog import PYTHON_IMAGE
 
 # The versions are those of the Go modules that are built: each image is named after what is in it.
 TEKTON_VERSION = TEKTON.version
@@ -34,9 +35,6 @@ BUSYBOX_IMAGE = "docker.io/library/busybox:1.36"
 SHELL_IMAGE = "cgr.dev/chainguard/busybox:1.36"
 """What Tekton's own script containers run, by upstream's name: the same busybox, but not as root. With its
 flag `set-security-context` Tekton asks for `runAsNonRoot` and names no user."""
-
-PYTHON_IMAGE = "docker.io/library/python:3.11-slim-bookworm"
-"""Python with its standard library; what is in it is the distribution's, of Debian 12 this very version."""
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"

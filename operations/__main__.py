@@ -11,12 +11,15 @@ import typer
 from rich.console import Console
 
 from operations import schemas, tenant_commands
+from operations.drift import compare_units, deployed_units, drifted_entries, lines, mended
 from operations.errors import OperationError
 from operations.projects import find_project, stack_files
 from operations.pulumi_cli import PulumiCli
 from operations.recover import recover
+from operations.stack_file import StackFile
 from operations.tables import console, show
 from operations.validate import validate
+from stacks.problems import SettingsError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -24,6 +27,7 @@ app.add_typer(tenant_commands.app, name="tenant")
 
 _ROOT = Path(__file__).resolve().parent.parent
 _HERE = Path()
+_DRIFT = 3
 
 
 @app.callback()
@@ -74,6 +78,51 @@ def validate_command(
             show(report, out)
     if any(report.problems for report in reports):
         raise typer.Exit(1)
+
+
+@app.command("drift")
+def drift_command(
+    *,
+    stack: Annotated[str, typer.Option(help="The stack to look at.")],
+    project: Annotated[Path, typer.Option(help="Folder of Pulumi.yaml, or one below it.")] = _HERE,
+    mend: Annotated[
+        bool,
+        typer.Option("--mend", help="Raise the incarnation of what drifted, for `pulumi up` to heal."),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare releases and the insides of tenants' workspaces with what was applied.
+
+    Ends with 3 where something differs and is not mended, with 1 where something could not be compared.
+    """
+    try:
+        root = find_project(project)
+        reports = compare_units(deployed_units(PulumiCli(root=root, stack=stack).export()), root)
+        entries = drifted_entries(reports)
+        diff = _mend(stack_files(root, [stack], every=False)[0], entries) if mend else ""
+    except (OperationError, SettingsError) as error:
+        _plain(stderr=True).print(f"drift: {error}")
+        raise typer.Exit(1) from error
+    if as_json:
+        units = [report.model_dump(mode="json", by_alias=True) for report in reports]
+        typer.echo(json.dumps({"stack": stack, "units": units, "diff": diff}, indent=2))
+    else:
+        for line in lines(reports):
+            typer.echo(line)
+        if diff:
+            typer.echo(f"\n{diff}", nl=False)
+    if any(report.problem for report in reports):
+        raise typer.Exit(1)
+    if entries and not mend:
+        raise typer.Exit(_DRIFT)
+
+
+def _mend(path: Path, entries: list[tuple[str, str]]) -> str:
+    """Raise the incarnation of entries in a stack file; give the diff."""
+    before = StackFile.read(path)
+    after = mended(before, entries)
+    after.write(before)
+    return after.diff(before)
 
 
 @app.command("schema")

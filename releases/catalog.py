@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 TEKTON_PIPELINES: Final = "tekton-pipelines"
 API_SYNCAGENT_CRDS: Final = "api-syncagent-crds"
 
+PYTHON_IMAGE: Final = "docker.io/library/python:3.11-slim-bookworm"
+"""Python with its standard library, for scripts of our own; on the embedded clusters it is Debian 12's."""
+
 CATALOG_FILE: Final = Path(__file__).parent / "catalog.yaml"
 
 

@@ -20,6 +20,7 @@ from components.kcp_workspace import (
     TenantWorkspaceType,
     TenantWorkspaceTypeArgs,
 )
+from components.retention import Retention, RetentionPolicy, RetentionPolicyArgs
 from components.syncer import Syncer, SyncerArgs
 from components.tekton import TektonControllers, TektonControllersArgs
 from components.tenant import Tenant, TenantArgs
@@ -97,6 +98,8 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
                 after=(export, tekton),
             ),
         )
+        # Prunes finished runs in kcp, while the syncer takes their copies away.
+        Retention(name, mapping.retention(environment, name, compute, cluster, after=(syncers[name],)))
     # The gateway will stand here: Git events to the clusters above.
 
     # tenants: each a workspace in kcp, ours or (external) someone else's, and its place: namespaces with a
@@ -106,6 +109,15 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
     for name, tenant in sorted(settings.tenants.items()):
         place = mapping.tenant_place(
             environment, name, clusters[tenant.cluster], after=(tenant_type, syncers[tenant.cluster])
+        )
+        RetentionPolicy(
+            name,
+            RetentionPolicyArgs(
+                compute=compute,
+                cluster_name=tenant.cluster,
+                path=place.path,
+                policy=mapping.retention_policy(name, tenant),
+            ),
         )
         if tenant.external:
             binders = mapping.subjects(tenant.external.binders)

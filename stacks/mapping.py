@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from components.access import Subject
 from components.release import ReleaseArgs
+from components.retention import RetentionArgs
+from components.retention_prune import Policy
 from components.syncer_manifests import AgentPods
 from components.tenant_manifests import TenantAccess, TenantQuota
 from components.tenant_network import TenantNetwork
@@ -20,13 +22,13 @@ if TYPE_CHECKING:
 
     from stacks.loader import LoadedEnvironment
     from stacks.sections import SubjectsSettings
-    from stacks.tenant_settings import AccessSettings, NetworkSettings, QuotaSettings
+    from stacks.tenant_settings import AccessSettings, NetworkSettings, QuotaSettings, TenantSettings
 
 SYNCER_IMAGE: Final = f"ghcr.io/kcp-dev/api-syncagent:{catalog()[API_SYNCAGENT_CRDS].version}"
 """The agent, in the version of its CustomResourceDefinitions."""
 
 NOBODY: Final = 65532
-"""User and group of the syncer's pods where the cluster doesn't assign them."""
+"""User and group of our own pods where the cluster doesn't assign them."""
 
 
 def subjects(settings: SubjectsSettings) -> tuple[Subject, ...]:
@@ -142,15 +144,66 @@ def agent_pods(environment: LoadedEnvironment, cluster: str) -> AgentPods:
         Name of the cluster.
     """
     settings = environment.settings.syncer
-    distribution = environment.settings.compute_clusters[cluster].distribution
     return AgentPods(
         image=SYNCER_IMAGE,
         replicas=settings.replicas,
         cpu_request=settings.cpu_request,
         memory_request=settings.memory_request,
         memory_limit=settings.memory_limit,
-        user=None if distribution is Distribution.OPENSHIFT else NOBODY,
+        user=_user(environment, cluster),
     )
+
+
+def _user(environment: LoadedEnvironment, cluster: str) -> int | None:
+    openshift = environment.settings.compute_clusters[cluster].distribution is Distribution.OPENSHIFT
+    return None if openshift else NOBODY
+
+
+def retention(
+    environment: LoadedEnvironment,
+    cluster: str,
+    compute: pulumi.ProviderResource,
+    provider: pulumi.ProviderResource,
+    *,
+    after: tuple[pulumi.Resource, ...],
+) -> RetentionArgs:
+    """Say how finished runs of a cluster's tenants are pruned.
+
+    Parameters
+    ----------
+    environment
+        The environment.
+    cluster
+        Name of the cluster.
+    compute
+        The workspace `compute`.
+    provider
+        API server of the cluster.
+    after
+        What must be there before it, and stay until it is gone.
+    """
+    return RetentionArgs(
+        cluster_name=cluster,
+        compute=compute,
+        compute_url=environment.kcp.at_workspace(environment.settings.compute_path).server,
+        certificate_authority=environment.kcp.certificate_authority,
+        cluster=provider,
+        user=_user(environment, cluster),
+        after=after,
+    )
+
+
+def retention_policy(tenant: str, settings: TenantSettings) -> Policy:
+    """Say how long a tenant's finished runs are kept.
+
+    Parameters
+    ----------
+    tenant
+        Its name.
+    settings
+        Its entry.
+    """
+    return Policy(tenant=tenant, runs=settings.kept_runs, days=settings.retention.days)
 
 
 def tekton(

@@ -44,6 +44,8 @@ _STARTING: Final = (
 # What a server says, or fails to say, that may be down for long: a dead cluster must not hold up the others.
 _UNREACHABLE: Final = (
     "connection refused",
+    "was refused - did you specify the right host or port?",
+    "no such host",
     "no route to host",
     "i/o timeout",
     "context deadline exceeded",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
-from local.images import PYTHON_IMAGE
+from releases.catalog import PYTHON_IMAGE
 from tests.support.live import daemon_process, kubectl, local
 
 CLUSTER = "local-a"

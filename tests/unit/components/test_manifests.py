@@ -10,6 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components import kcp_identity
 from components import syncer_manifests as syncer
 from components.access import ADMIN, DEVELOPER, VIEWER, Subject, tenant_roles
 from components.compute_cluster import observer_role
@@ -217,7 +218,9 @@ def test_published_objects_keep_their_names() -> None:
 
 def test_the_agents_kubeconfig_names_the_workspace_of_the_export() -> None:
     token = base64.b64encode(b"made-up").decode()
-    document = json.loads(syncer.kubeconfig("https://kcp/clusters/root:compute", "Q0E=", token))
+    document = json.loads(
+        kcp_identity.kubeconfig("https://kcp/clusters/root:compute", "Q0E=", "syncer", token)
+    )
     assert document["clusters"][0]["cluster"] == {
         "server": "https://kcp/clusters/root:compute",
         "certificate-authority-data": "Q0E=",
@@ -272,7 +275,7 @@ def test_components_know_nothing_of_stacks() -> None:
 
 
 def test_the_token_of_a_secret_that_was_never_made_is_empty_but_one_not_filled_in_is_an_error() -> None:
-    assert syncer.token(None) == ""
-    assert syncer.token({"token": "dA=="}) == "dA=="
+    assert kcp_identity.token(None) == ""
+    assert kcp_identity.token({"token": "dA=="}) == "dA=="
     with pytest.raises(KeyError):
-        syncer.token({})
+        kcp_identity.token({})

@@ -9,7 +9,7 @@ from local.images import PAUSE_IMAGE, SYNCAGENT_IMAGE, TEKTON_VERSION, images, k
 from local.manifests import SYNCAGENT_VERSION
 from local.oci import ImageError, ImageSpec
 from local.preflight import NODE_PACKAGES
-from releases.catalog import API_SYNCAGENT_CRDS, TEKTON_PIPELINES, find
+from releases.catalog import API_SYNCAGENT_CRDS, PYTHON_IMAGE, TEKTON_PIPELINES, find
 from stacks import mapping
 
 LDD = """\
@@ -102,7 +102,7 @@ def test_all_that_may_call_out_trust_the_hosts_authorities(host: Path) -> None:
 
 
 def test_python_is_found_where_upstreams_image_has_it(host: Path) -> None:
-    spec = catalog(host)[catalogue.PYTHON_IMAGE]
+    spec = catalog(host)[PYTHON_IMAGE]
     for path in ("/usr/local/bin/python", "/usr/local/bin/python3"):
         assert spec.symlinks[path] in spec.files
 

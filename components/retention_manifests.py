@@ -1,0 +1,219 @@
+"""The manifests of retention: what prunes finished runs in kcp, and each tenant's policy."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Final
+
+from components import retention_prune
+from components.access import (
+    WORKSPACE_ACCESS,
+    Subject,
+    cluster_role,
+    cluster_role_binding,
+    role,
+    role_binding,
+    rule,
+)
+from components.compute_cluster import namespace
+from components.kcp_identity import KCP_NAMESPACE
+from components.names import labels
+from releases.catalog import PYTHON_IMAGE
+
+if TYPE_CHECKING:
+    import pulumi
+
+    from components.kubernetes_object import Manifest
+    from components.retention_prune import Policy
+
+SCHEDULE: Final = "*/10 * * * *"
+
+RETENTION_NAMESPACE: Final = "pipeline-service-retention"
+
+_NAME: Final = "retention"
+_SCRIPT: Final = "prune.py"
+_SECRET: Final = "kcp-kubeconfig"  # noqa: S105 -- the name of a Secret
+_KUBECONFIG_KEY: Final = "kubeconfig"
+_MOST_SECONDS: Final = 540
+"""A run ends before the next is due."""
+
+
+def kcp_account_name(cluster: str) -> str:
+    """Name the ServiceAccount in kcp.
+
+    Parameters
+    ----------
+    cluster
+        Name of the compute cluster.
+    """
+    return f"retention-{cluster}"
+
+
+def kcp_rights(cluster: str) -> dict[str, Manifest]:
+    """Make the rights in the workspace `compute`: to read and delete what the cluster's export holds.
+
+    kcp asks for the verb of each request in the virtual workspace on `apiexports/content`. So this identity
+    can make no run and change none, and reaches no other cluster's.
+
+    Parameters
+    ----------
+    cluster
+        Name of the compute cluster.
+    """
+    account = kcp_account_name(cluster)
+    name = f"pipeline-service:retention:{cluster}"
+    marked = labels(_NAME, cluster=cluster)
+    subjects = [Subject(kind="ServiceAccount", name=account, namespace=KCP_NAMESPACE)]
+    kcp = "apis.kcp.io"
+    rules = [
+        rule(kcp, ("apiexportendpointslices",), ("get",), (cluster,)),
+        rule(kcp, ("apiexports/content",), ("get", "list", "delete"), (cluster,)),
+    ]
+    # A list can't be narrowed to names; this namespace holds no ConfigMap but policies and kcp's certificate.
+    policies = [rule("", ("configmaps",), ("list",))]
+    return {
+        "role": cluster_role(name, rules, marked),
+        "binding": cluster_role_binding(name, name, subjects, marked),
+        "access": cluster_role_binding(f"{name}:access", WORKSPACE_ACCESS, subjects, marked),
+        "policies": role(name, KCP_NAMESPACE, policies, marked),
+        "reads": role_binding(name, KCP_NAMESPACE, name, subjects, marked, kind="Role"),
+    }
+
+
+def policy_map(cluster: str, workspace: str, policy: Policy) -> Manifest:
+    """Make a tenant's policy, in the workspace `compute`.
+
+    It is an object of its own, so that a tenant more or less changes nothing that is another's.
+
+    Parameters
+    ----------
+    cluster
+        Name of the compute cluster.
+    workspace
+        Path of the tenant's workspace.
+    policy
+        How long its finished runs are kept.
+    """
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": f"retention-{policy.tenant}",
+            "namespace": KCP_NAMESPACE,
+            "labels": labels(_NAME, cluster=cluster, tenant=policy.tenant),
+        },
+        "data": {
+            "workspace": workspace,
+            "tenant": policy.tenant,
+            "runs": str(policy.runs),
+            "days": str(policy.days),
+        },
+    }
+
+
+def ground(kubeconfig: pulumi.Input[str]) -> dict[str, Manifest]:
+    """Make what the job on the cluster needs; the namespace comes first.
+
+    Parameters
+    ----------
+    kubeconfig
+        The kubeconfig for kcp, base64.
+    """
+    metadata = {"namespace": RETENTION_NAMESPACE, "labels": labels(_NAME)}
+    return {
+        "retention-namespace": namespace(RETENTION_NAMESPACE, _NAME),
+        "retention-script": {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {**metadata, "name": "script"},
+            "data": {_SCRIPT: inspect.getsource(retention_prune)},
+        },
+        "retention-kcp-kubeconfig": {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {**metadata, "name": _SECRET},
+            "type": "Opaque",
+            "data": {_KUBECONFIG_KEY: kubeconfig},
+        },
+    }
+
+
+def job(cluster: str, user: int | None) -> Manifest:
+    """Make the CronJob that prunes.
+
+    Parameters
+    ----------
+    cluster
+        Name of the compute cluster.
+    user
+        Number of the user and group the pods run as; None where the cluster assigns it, as OpenShift does.
+    """
+    marked = labels(_NAME)
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": {"name": "prune", "namespace": RETENTION_NAMESPACE, "labels": marked},
+        "spec": {
+            "schedule": SCHEDULE,
+            # Two at once would decide on the same runs.
+            "concurrencyPolicy": "Forbid",
+            "startingDeadlineSeconds": 300,
+            "successfulJobsHistoryLimit": 1,
+            "failedJobsHistoryLimit": 3,
+            "jobTemplate": {
+                "metadata": {"labels": marked},
+                "spec": {
+                    # What fails is tried again by the next.
+                    "backoffLimit": 0,
+                    "activeDeadlineSeconds": _MOST_SECONDS,
+                    "template": {"metadata": {"labels": marked}, "spec": _pod(cluster, user)},
+                },
+            },
+        },
+    }
+
+
+def _pod(cluster: str, user: int | None) -> Manifest:
+    assigned = {} if user is None else {"runAsUser": user, "runAsGroup": user}
+    return {
+        "restartPolicy": "Never",
+        # Its credential is for kcp; of its own cluster it knows nothing.
+        "automountServiceAccountToken": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            **assigned,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [
+            {
+                "name": "prune",
+                "image": PYTHON_IMAGE,
+                # Isolated from the environment, and without writing bytecode.
+                "command": [
+                    "python3",
+                    "-I",
+                    "-B",
+                    f"/etc/retention/{_SCRIPT}",
+                    f"--kubeconfig=/etc/kcp/{_KUBECONFIG_KEY}",
+                    f"--export={cluster}",
+                ],
+                "resources": {
+                    "requests": {"cpu": "10m", "memory": "64Mi"},
+                    "limits": {"memory": "256Mi"},
+                },
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "readOnlyRootFilesystem": True,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+                "volumeMounts": [
+                    {"name": "script", "mountPath": "/etc/retention", "readOnly": True},
+                    {"name": "kcp", "mountPath": "/etc/kcp", "readOnly": True},
+                ],
+            }
+        ],
+        "volumes": [
+            {"name": "script", "configMap": {"name": "script"}},
+            {"name": "kcp", "secret": {"secretName": _SECRET}},
+        ],
+    }

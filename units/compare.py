@@ -1,0 +1,212 @@
+"""Compare a unit with what is there, changing nothing: no refresh sees the objects of a unit."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from units.errors import KubectlError
+from units.inventory import inventory_name, read_inventory
+from units.kubectl import passes_by_itself
+from units.manifest import Identity, identify, parse, serialize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from units.kubectl import Kubectl
+    from units.manifest import Manifest
+    from units.request import Request
+
+_SECONDS: Final = 300
+
+_NO_MATCH: Final = re.compile(r'no matches for kind "([^"]+)" in version "([^"]+)"')
+
+_SERVERS_OWN: Final = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "uid")
+"""Metadata that the server writes, and that an application may change even where nothing else does."""
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Difference:
+    """How an object differs from what the unit applied. No value is told: it could be a secret.
+
+    Attributes
+    ----------
+    identity
+        The object.
+    what
+        `missing`: it is not there. `changed`: fields of the unit have other values. `gone`: it is not there,
+        and only the unit's record still names it. `refused`: the server would not let the unit change it
+        back.
+    fields
+        Paths of the changed fields.
+    reason
+        What the server said.
+    """
+
+    identity: Identity
+    what: Literal["missing", "changed", "gone", "refused"]
+    fields: tuple[str, ...] = ()
+    reason: str = ""
+
+
+def compare(kubectl: Kubectl, request: Request, stdin: str) -> list[Difference]:
+    """Compare a unit's objects with what applying it, by force, would make of them.
+
+    What others added is no difference: the unit owns only the fields that its manifest states.
+
+    Parameters
+    ----------
+    kubectl
+        The API server.
+    request
+        The unit.
+    stdin
+        What stands on its standard input.
+
+    Raises
+    ------
+    UnitError
+        The manifest isn't there, or the server can't be asked.
+    """
+    wanted = {identify(manifest).key: manifest for manifest in parse(request.manifest(stdin))}
+    identities = {key: identify(manifest) for key, manifest in wanted.items()}
+    recorded = read_inventory(kubectl, request)
+    record = {one.key: one for one in recorded.objects} if recorded else {}
+    live = _live(kubectl, {**record, **identities}.values())
+    found = [
+        Difference(identity=one, what="missing" if key in wanted else "gone")
+        for key, one in {**record, **identities}.items()
+        if key not in live
+    ]
+    if not wanted.keys() <= record.keys():
+        # Without its record, a delete would leave the unit's objects where they are.
+        identity = Identity(
+            api_version="v1",
+            kind="ConfigMap",
+            namespace=request.namespace,
+            name=inventory_name(request.name),
+        )
+        fields = ("data.objects",) if recorded else ()
+        found.append(Difference(identity=identity, what="changed" if recorded else "missing", fields=fields))
+    there = [manifest for key, manifest in wanted.items() if key in live]
+    found += _changes(kubectl, request, there, live)
+    return sorted(found)
+
+
+def changed_fields(live: Mapping[str, Any], applied: Mapping[str, Any]) -> list[str]:
+    """List the paths at which two states of an object differ, the server's own fields and its status aside.
+
+    Parameters
+    ----------
+    live
+        The object as it is.
+    applied
+        The object as it would be.
+    """
+    return list(_paths("", _own(live), _own(applied)))
+
+
+def _own(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = {key: value for key, value in manifest["metadata"].items() if key not in _SERVERS_OWN}
+    return {**{key: value for key, value in manifest.items() if key != "status"}, "metadata": metadata}
+
+
+def _paths(path: str, one: object, other: object) -> Iterator[str]:
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in sorted(one.keys() | other.keys()):
+            plain = "." not in key and "/" not in key
+            step = (f"{path}.{key}" if path else key) if plain else f"{path}[{key}]"
+            if key in one and key in other:
+                yield from _paths(step, one[key], other[key])
+            else:
+                yield step
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for number, (left, right) in enumerate(zip(one, other, strict=True)):
+            yield from _paths(f"{path}[{_label(left, right) or number}]", left, right)
+    elif one != other:
+        yield path
+
+
+def _label(one: object, other: object) -> str:
+    """Name two entries of a list that are the same thing, such as a container."""
+    if isinstance(one, dict) and isinstance(other, dict) and one.get("name") == other.get("name"):
+        return str(one.get("name", ""))
+    return ""
+
+
+def _live(
+    kubectl: Kubectl, identities: Iterable[Identity]
+) -> dict[tuple[str, str, str, str], Mapping[str, Any]]:
+    """Get the objects that exist, by key."""
+    remaining = sorted(identities)
+    while remaining:
+        try:
+            text = kubectl.run(
+                "get",
+                "--filename=-",
+                "--ignore-not-found",
+                "--output=json",
+                stdin=serialize([identity.reference() for identity in remaining]),
+                patient=False,
+                seconds=_SECONDS,
+            )
+        except KubectlError as error:
+            # No object is left of a kind that the server doesn't serve any more.
+            unserved = set(_NO_MATCH.findall(error.stderr))
+            left = [one for one in remaining if (one.kind, one.api_version) not in unserved]
+            if len(left) == len(remaining):
+                raise
+            remaining = left
+        else:
+            return {identify(item).key: item for item in _items(text)}
+    return {}
+
+
+def _changes(
+    kubectl: Kubectl,
+    request: Request,
+    manifests: Sequence[Manifest],
+    live: Mapping[tuple[str, str, str, str], Mapping[str, Any]],
+) -> Iterator[Difference]:
+    if not manifests:
+        return
+    try:
+        text = kubectl.run(
+            "apply",
+            "--server-side",
+            "--dry-run=server",
+            "--force-conflicts",
+            f"--field-manager={request.field_manager}",
+            "--output=json",
+            "--filename=-",
+            stdin=serialize(manifests),
+            patient=False,
+            seconds=_SECONDS,
+        )
+    except KubectlError as error:
+        if passes_by_itself(error.stderr, 0):
+            raise
+        if len(manifests) > 1:  # kubectl prints none of them where the server refuses one
+            for manifest in manifests:
+                yield from _changes(kubectl, request, [manifest], live)
+            return
+        identity = identify(manifests[0])
+        # The server quotes what it refuses.
+        reason = "" if identity.kind == "Secret" else str(error)
+        yield Difference(identity=identity, what="refused", reason=reason)
+        return
+    for applied in _items(text):
+        identity = identify(applied)
+        if fields := changed_fields(live[identity.key], applied):
+            yield Difference(identity=identity, what="changed", fields=tuple(fields))
+
+
+def _items(text: str) -> list[dict[str, Any]]:
+    """Read what kubectl printed: nothing, an object, or a list of them."""
+    if not text.strip():
+        return []
+    answer: dict[str, Any] = json.loads(text)
+    items: list[dict[str, Any]] = answer["items"] if answer["kind"] == "List" else [answer]
+    return items
