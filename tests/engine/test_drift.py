@@ -279,7 +279,7 @@ def test_drift_inside_a_tenants_workspace_is_found_and_healed(kcp: KcpServer, tm
         export=("root:compute", "east"),
         namespaces=["default"],
         access=TenantAccess(viewers=(Subject(kind="User", name="bob"),)),
-        quota=TenantQuota(pipeline_runs=10, cpu="1", memory="1Gi", pods=5),
+        quota=TenantQuota(pipeline_runs=10, cpu="1", memory="1Gi", pods=5, storage="20Gi"),
     )
     tenant = unit(tmp_path, "kcp", content, "root:team")
     tenant.apply()

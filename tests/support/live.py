@@ -64,7 +64,9 @@ def kubectl(context: str, *arguments: str, check: bool = True, stdin: str | None
     return run("kubectl", f"--context={context}", *arguments, check=check, stdin=stdin)
 
 
-def in_workspace(path: str, *arguments: str, check: bool = True, user: str | None = None) -> Done:
+def in_workspace(
+    path: str, *arguments: str, check: bool = True, user: str | None = None, stdin: str | None = None
+) -> Done:
     """Run kubectl in a workspace, as kcp's administrator or as a user of the stack."""
     if user is None:
         config = ROOT / ".local" / "kcp" / "admin.kubeconfig"
@@ -74,9 +76,8 @@ def in_workspace(path: str, *arguments: str, check: bool = True, user: str | Non
         "kubectl", f"--kubeconfig={config}", "config", "view", "--minify", "-o=jsonpath={..server}"
     ).out
     base = server.partition("/clusters/")[0]
-    return run(
-        "kubectl", f"--kubeconfig={config}", f"--server={base}/clusters/{path}", *arguments, check=check
-    )
+    at = (f"--kubeconfig={config}", f"--server={base}/clusters/{path}")
+    return run("kubectl", *at, *arguments, check=check, stdin=stdin)
 
 
 def objects(context: str, *arguments: str) -> list[dict[str, Any]]:
