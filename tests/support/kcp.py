@@ -45,9 +45,8 @@ class KcpServer:
     server: str
 
     def _admin(self) -> dict[str, Any]:
-        document = yaml.safe_load((self.directory / "admin.kubeconfig").read_text())
-        assert isinstance(document, dict)
-        return document
+        # kcp makes the file before it writes it: an empty one has no keys yet, which _ready waits for.
+        return dict(yaml.safe_load((self.directory / "admin.kubeconfig").read_text()) or {})
 
     def kubeconfig(self, workspace: str) -> str:
         """Return a kubeconfig of the administrator for a workspace, which need not exist yet."""
