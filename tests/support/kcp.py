@@ -60,6 +60,11 @@ class KcpServer:
 
     def get(self, workspace: str, path: str) -> tuple[int, dict[str, Any]]:
         """Return status and JSON answer of a request as administrator."""
+        return self._request("GET", workspace, path)
+
+    def _request(
+        self, method: str, workspace: str, path: str, body: object = None
+    ) -> tuple[int, dict[str, Any]]:
         document = yaml.safe_load(self.kubeconfig(workspace))
         authority = base64.b64decode(
             document["clusters"][0]["cluster"]["certificate-authority-data"]
@@ -71,9 +76,11 @@ class KcpServer:
         headers = {
             "Authorization": f"Bearer {document['users'][0]['user']['token']}",
             "Accept": "application/json",
+            "Content-Type": "application/json",
         }
         with contextlib.closing(connection):
-            connection.request("GET", f"/clusters/{workspace}{path}", headers=headers)
+            data = None if body is None else json.dumps(body)
+            connection.request(method, f"/clusters/{workspace}{path}", data, headers)
             response = connection.getresponse()
             text = response.read()
         try:
@@ -82,9 +89,17 @@ class KcpServer:
             return response.status, {"message": text.decode(errors="replace")}
 
     def _ready(self) -> bool:
-        """Tell whether kcp serves its own types: /readyz can be ok before its rules are."""
+        """Tell whether a workspace could be made: /readyz can be ok, and its type be there, before that."""
+        spec = {"type": {"name": "universal", "path": "root"}}
+        probe = {
+            "apiVersion": "tenancy.kcp.io/v1alpha1",
+            "kind": "Workspace",
+            "metadata": {"name": "probe"},
+            "spec": spec,
+        }
+        path = "/apis/tenancy.kcp.io/v1alpha1/workspaces?dryRun=All"
         try:
-            return self.get("root", "/apis/tenancy.kcp.io/v1alpha1/workspacetypes/universal")[0] == 200
+            return self._request("POST", "root", path, probe)[0] == 201
         except (
             OSError,
             KeyError,
