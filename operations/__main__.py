@@ -27,6 +27,7 @@ app.add_typer(tenant_commands.app, name="tenant")
 
 _ROOT = Path(__file__).resolve().parent.parent
 _HERE = Path()
+_PROJECT = "Folder of Pulumi.yaml, or one below it."
 _DRIFT = 3
 
 
@@ -38,7 +39,7 @@ def main() -> None:
 @app.command("recover")
 def recover_command(
     stack: Annotated[str, typer.Option(help="The stack whose update was interrupted.")],
-    root: Annotated[Path, typer.Option(help="Folder of Pulumi.yaml.")] = _ROOT,
+    project: Annotated[Path, typer.Option(help=_PROJECT)] = _HERE,
     grace: Annotated[
         float,
         typer.Option(help="Seconds that processes of a dead engine get to finish by themselves.", min=0),
@@ -46,7 +47,7 @@ def recover_command(
 ) -> None:
     """Make a stack usable again after an interrupted `pulumi up`; a second run finds nothing to do."""
     try:
-        recover(PulumiCli(root=root.resolve(), stack=stack), _plain().print, grace=grace)
+        recover(PulumiCli(root=find_project(project), stack=stack), _plain().print, grace=grace)
     except OperationError as error:
         _plain(stderr=True).print(f"recover: {error}")
         raise typer.Exit(1) from error
@@ -57,7 +58,7 @@ def validate_command(
     *,
     stack: Annotated[list[str] | None, typer.Option(help="A stack to check; may be repeated.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Check every stack file of the project.")] = False,
-    project: Annotated[Path, typer.Option(help="Folder of Pulumi.yaml, or one below it.")] = _HERE,
+    project: Annotated[Path, typer.Option(help=_PROJECT)] = _HERE,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check stack files without engine or cluster, and show what their environments would contain."""
@@ -84,7 +85,7 @@ def validate_command(
 def drift_command(
     *,
     stack: Annotated[str, typer.Option(help="The stack to look at.")],
-    project: Annotated[Path, typer.Option(help="Folder of Pulumi.yaml, or one below it.")] = _HERE,
+    project: Annotated[Path, typer.Option(help=_PROJECT)] = _HERE,
     mend: Annotated[
         bool,
         typer.Option("--mend", help="Raise the incarnation of what drifted, for `pulumi up` to heal."),
@@ -126,18 +127,10 @@ def _mend(path: Path, entries: list[tuple[str, str]]) -> str:
 
 
 @app.command("schema")
-def schema_command(
-    *,
-    check: Annotated[
-        bool, typer.Option("--check", help="Write nothing; fail where one is outdated.")
-    ] = False,
-) -> None:
+def schema_command() -> None:
     """Write the JSON Schemas of stack files and outputs, for editors and other programs."""
-    changed = schemas.outdated(_ROOT) if check else schemas.write(_ROOT)
-    for path in changed:
-        typer.echo(f"{path.relative_to(_ROOT)}: {'outdated: ' + schemas.MEND if check else 'written'}")
-    if check and changed:
-        raise typer.Exit(1)
+    for path in schemas.write(_ROOT):
+        typer.echo(f"{path.relative_to(_ROOT)}: written")
 
 
 def _plain(*, stderr: bool = False) -> Console:

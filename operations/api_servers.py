@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from operations.errors import OperationError
 from operations.pulumi_cli import PulumiCli
-from releases.files import RUN_FOLDER
+from releases.files import RUN_FOLDER, in_project
 from stacks import kubeconfigs
 from stacks.kubeconfigs import KubeconfigError
 from stacks.loader import kubeconfig_file
@@ -86,7 +86,7 @@ class ApiServers:
             if last.is_file():
                 return kubeconfigs.read(last)
             if reference.path is not None:
-                return kubeconfigs.read(self.project / Path(reference.path).expanduser())
+                return kubeconfigs.read(in_project(self.project, reference.path))
             return kubeconfigs.parse(self._text(reference), self.project)
         except KubeconfigError as error:
             raise OperationError(f"{target}: {error}") from error

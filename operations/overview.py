@@ -197,7 +197,7 @@ def overview(settings: EnvironmentSettings) -> Overview:
 
 def _promised(demanded: Demands, pool: str, tenants: Sequence[str]) -> Resources:
     sums = {
-        dimension: sum((parts[tenant] for tenant in tenants), Decimal())
+        dimension: sum((parts.get(tenant, Decimal()) for tenant in tenants), Decimal())
         for dimension, parts in demanded.get(pool, {}).items()
     }
     return Resources(

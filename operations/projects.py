@@ -31,8 +31,11 @@ def find_project(start: Path) -> Path:
     """
     start = start.resolve()
     for folder in (start, *start.parents):
-        if (folder / "Pulumi.yaml").is_file():
-            return folder
+        try:
+            if (folder / "Pulumi.yaml").is_file():
+                return folder
+        except OSError as error:
+            raise OperationError(f"--project: {error.strerror}; name a folder that can be read") from None
     raise OperationError(
         f"{start}: no Pulumi.yaml here or in a folder above; go to the project's folder, or give --project"
     )

@@ -45,7 +45,9 @@ class PulumiCli:
         try:
             settings = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError) as error:
-            raise OperationError(f"{path}: can't be read ({_one_line(str(error))}); give --root") from error
+            raise OperationError(
+                f"{path}: can't be read ({_one_line(str(error))}); give --project"
+            ) from error
         if not isinstance(settings, dict) or not isinstance(settings.get("name"), str):
             raise OperationError(f"{path}: names no project; add `name`")
         return str(settings["name"])

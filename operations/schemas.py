@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FOLDER: Final = "docs/schemas"
 """Folder of the schemas, in the project's folder."""
 
-MEND: Final = "run python -m operations schema"
+MEND: Final = "run .venv/bin/python -m operations schema"
 """What to do about an outdated schema."""
 
 _DIALECT: Final = "http://json-schema.org/draft-07/schema#"

@@ -19,6 +19,7 @@ import yaml
 from operations.errors import OperationError
 from releases.files import write_atomic
 from stacks.loader import read_stack_file
+from stacks.yaml_text import YamlError, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -95,7 +96,7 @@ class StackFile:
         key
             Key of the section.
         """
-        configuration = yaml.safe_load(self.text)["config"]
+        configuration = parse(self.text)["config"]
         return ("config", key if key in configuration else f"pipeline-service:{key}")
 
     def diff(self, before: StackFile) -> str:
@@ -160,7 +161,7 @@ def put(text: str, path: KeyPath, value: object, *, block: bool = False) -> str:
     for depth, key in enumerate(path):
         child = _child(node, key)
         if child is None:
-            above = _at(_loaded(text), path[:depth])
+            above = _at(parse(text), path[:depth])
             if isinstance(above, dict) and key in above:
                 raise _by_hand(path)  # a merge key brings it
             missing = path[depth + 1 :]
@@ -200,7 +201,7 @@ def append(text: str, path: KeyPath, item: object) -> str:
         node = None if node is None else _child(node, key)
     if not isinstance(node, yaml.SequenceNode) or not node.value:
         return put(text, path, [item])
-    expected = _loaded(text)
+    expected = parse(text)
     _at(expected, path).append(item)
     end = _end(text, node.value[-1])
     if node.flow_style:
@@ -226,7 +227,7 @@ def remove(text: str, path: KeyPath, *, keep: int) -> str:
     OperationError
         The document is written in a way that this can't edit.
     """
-    expected = _loaded(text)
+    expected = parse(text)
     while len(path) - 1 > keep and len(_at(expected, path[:-1])) == 1:
         path = path[:-1]
     del _at(expected, path[:-1])[path[-1]]
@@ -347,17 +348,14 @@ def _flow(value: object) -> str:
         return "[" + ", ".join(_flow(one) for one in value) + "]"
     if isinstance(value, str) and _PLAIN.fullmatch(value):
         try:
-            if yaml.safe_load(f"[{value}]") == [value]:
+            # Plain only where both versions of YAML have it as a text: `no` is none in the older, `1e1` in
+            # the newer.
+            if yaml.safe_load(f"[{value}]") == parse(f"[{value}]") == [value]:
                 return value
-        except (yaml.YAMLError, ValueError):  # a date that is none, for one: it needs its quotes
+        except (yaml.YAMLError, YamlError, ValueError):  # a date that is none, for one: it needs its quotes
             pass
     # JSON is YAML too.
     return json.dumps(value, ensure_ascii=False)
-
-
-def _loaded(text: str) -> Any:  # noqa: ANN401 -- whatever the document says
-    """Load a document; what an anchor shares becomes separate, so that an edit there is noticed."""
-    return json.loads(json.dumps(yaml.safe_load(text), default=str))
 
 
 def _at(document: Any, path: KeyPath) -> Any:  # noqa: ANN401 -- whatever stands there
@@ -367,7 +365,7 @@ def _at(document: Any, path: KeyPath) -> Any:  # noqa: ANN401 -- whatever stands
 
 
 def _with(text: str, path: KeyPath, value: object) -> Any:  # noqa: ANN401 -- whatever the document says
-    document = _loaded(text)
+    document = parse(text)
     above = _at(document, path[:-1])
     if above is None:
         above = _at(document, path[:-2])[path[-2]] = {}
@@ -377,8 +375,8 @@ def _with(text: str, path: KeyPath, value: object) -> Any:  # noqa: ANN401 -- wh
 
 def _verified(text: str, expected: Mapping[str, Any], path: KeyPath) -> str:
     try:
-        loaded = _loaded(text)
-    except yaml.YAMLError:
+        loaded = parse(text)
+    except YamlError:
         raise _by_hand(path) from None
     if loaded != expected:
         raise _by_hand(path)
@@ -389,5 +387,6 @@ def _by_hand(path: KeyPath) -> OperationError:
     place = ".".join(str(key) for key in path)
     return OperationError(
         f"{place}: it is written in a way (an anchor, a merge key, a text in its place) that can't be edited"
-        " without touching other lines; edit it by hand, and check it: python -m operations validate"
+        " without touching other lines; edit it by hand, and check it:"
+        " .venv/bin/python -m operations validate"
     )

@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.table import Table
 
 from operations.overview import Resources
-from stacks.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +50,7 @@ def show(report: Report, console: Console) -> None:
     verdict = "valid" if not count else "1 problem" if count == 1 else f"{count} problems"
     console.print(f"{report.file}: {verdict}", soft_wrap=True)
     for problem in report.problems:
-        console.print(f"  {Problem(**problem.model_dump())}", soft_wrap=True)
+        console.print(f"  {problem}", soft_wrap=True)
     for what, lines in (("warning", report.warnings), ("notice", report.notices)):
         for line in lines:
             console.print(f"  {what}: {line}", soft_wrap=True)

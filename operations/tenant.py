@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-import yaml
-
 from operations import stack_file
 from operations.errors import OperationError
 from stacks.problems import nearest
 from stacks.tenant_settings import QuotaSettings
+from stacks.yaml_text import parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -126,7 +125,7 @@ def add(file: StackFile, name: str, tenant: NewTenant) -> StackFile:
     """
     if name in file.settings.tenants:
         raise OperationError(
-            f'tenant "{name}": it exists already (python -m operations tenant show {name}); '
+            f'tenant "{name}": it exists already (.venv/bin/python -m operations tenant show {name}); '
             "give another name, or change its entry"
         )
     path = (*file.section("tenants"), name)
@@ -304,7 +303,7 @@ def _entry(file: StackFile, name: str) -> tuple[KeyPath, dict[str, Any]]:
     """Find a tenant's entry: its place, and what stands there."""
     check_name(file, name)
     section = file.section("tenants")
-    entry: dict[str, Any] = yaml.safe_load(file.text)[section[0]][section[1]][name]
+    entry: dict[str, Any] = parse(file.text)[section[0]][section[1]][name]
     return (*section, name), entry
 
 

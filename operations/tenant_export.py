@@ -87,7 +87,8 @@ def export(server: ApiServer, tenant: str) -> Export:
             if counts["Secret"]
             else []
         ),
-        "# Into a new tenant's workspace: python -m operations tenant restore NAME --stack STACK --from FILE",
+        "# Into a new tenant's workspace:",
+        "#   .venv/bin/python -m operations tenant restore NAME --stack STACK --from FILE",
         "# PipelineRuns are here for the record. They are marked pending, so that none runs again.",
     ]
     document = {"apiVersion": "v1", "kind": "List", "items": objects}

@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from operations.overview import Facts, Overview, overview
+from releases.files import in_project
 from stacks.backends import state_warnings
 from stacks.loader import read_stack_file
 from stacks.notices import notices
 from stacks.problems import Problem, SettingsError, key_path, shown
 from stacks.settings import EnvironmentSettings
-
-
-class ProblemFacts(Facts):
-    """One thing that is wrong with a stack file.
-
-    Attributes
-    ----------
-    key
-        Path of the key.
-    value
-        The value as it may be shown, or an empty text.
-    why
-        Why it is refused.
-    mend
-        What to do about it.
-    """
-
-    key: str
-    value: str
-    why: str
-    mend: str
 
 
 class Report(Facts):
@@ -52,7 +32,7 @@ class Report(Facts):
     """
 
     file: str
-    problems: tuple[ProblemFacts, ...] = ()
+    problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
     environment: Overview | None = None
@@ -71,10 +51,7 @@ def validate(path: Path, variables: Mapping[str, str]) -> Report:
     try:
         settings = read_stack_file(path)
     except SettingsError as error:
-        problems = tuple(
-            ProblemFacts(key=one.key, value=one.value, why=one.why, mend=one.mend) for one in error.problems
-        )
-        return Report(file=path.name, problems=problems)
+        return Report(file=path.name, problems=error.problems)
     project = path.parent
     return Report(
         file=path.name,
@@ -89,19 +66,15 @@ def validate(path: Path, variables: Mapping[str, str]) -> Report:
 
 def _absent(settings: EnvironmentSettings, project: Path, variables: Mapping[str, str]) -> Iterator[Problem]:
     """Find what the settings refer to and is not here: the machine that deploys may well have it."""
-    kubeconfigs = {("kcp",): settings.kcp.kubeconfig} | {
-        ("computeClusters", name): cluster.kubeconfig
-        for name, cluster in sorted(settings.compute_clusters.items())
-    }
-    for place, kubeconfig in kubeconfigs.items():
-        if kubeconfig.path is not None and not (project / Path(kubeconfig.path).expanduser()).is_file():
+    for place, kubeconfig in settings.kubeconfigs():
+        if kubeconfig.path is not None and not _is_there(in_project(project, kubeconfig.path), Path.is_file):
             yield Problem(
                 key=key_path([*place, "kubeconfig", "path"]),
                 value=shown(kubeconfig.path),
                 why="there is no such file here",
                 mend="see that it is there where pulumi runs",
             )
-        if kubeconfig.environment is not None and not variables.get(kubeconfig.environment):
+        if kubeconfig.environment is not None and not variables.get(kubeconfig.environment, "").strip():
             yield Problem(
                 key=key_path([*place, "kubeconfig", "environment"]),
                 value=shown(kubeconfig.environment),
@@ -109,10 +82,18 @@ def _absent(settings: EnvironmentSettings, project: Path, variables: Mapping[str
                 mend="see that it is set where pulumi runs",
             )
     directory = settings.releases.directory
-    if directory is not None and not (project / Path(directory).expanduser()).is_dir():
+    if directory is not None and not _is_there(in_project(project, directory), Path.is_dir):
         yield Problem(
             key=key_path(["releases", "directory"]),
             value=shown(directory),
             why="there is no such folder here",
             mend="see that it is there where pulumi runs",
         )
+
+
+def _is_there(path: Path, kind: Callable[[Path], bool]) -> bool:
+    try:
+        return kind(path)
+    except OSError:
+        # A path too long for any file, or below a folder that may not be entered.
+        return False

@@ -1,4 +1,4 @@
-"""Write files so that a reader, or a later run, never finds half of one."""
+"""Find and write files; a reader, or a later run, never finds half of one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,23 @@ from typing import Final
 
 RUN_FOLDER: Final = ".run"
 """Folder of the files that the program makes, in the project's folder; git-ignored."""
+
+
+def in_project(project: Path, path: str) -> Path:
+    """Find a file that settings name.
+
+    Parameters
+    ----------
+    project
+        The project's folder.
+    path
+        The path as it was given: relative to that folder, absolute, or from somebody's home (`~`).
+    """
+    try:
+        return project / Path(path).expanduser()
+    except RuntimeError:
+        # There is no such user here: as it stands it names no file either, and that is told of it.
+        return project / path
 
 
 def write_atomic(path: Path, content: str | bytes, *, mode: int = 0o644) -> bool:

@@ -10,9 +10,9 @@ import json
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
-import yaml
+from stacks.problems import key_path
+from stacks.yaml_text import YamlError, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,12 +46,9 @@ def elsewhere(settings: EnvironmentSettings) -> list[str]:
     list of str
         The keys of their kubeconfigs, sorted; none where the environment is local.
     """
-    kubeconfigs = {"kcp": settings.kcp.kubeconfig} | {
-        f"computeClusters.{name}": cluster.kubeconfig for name, cluster in settings.compute_clusters.items()
-    }
     return sorted(
-        f"pipeline-service:{key}.kubeconfig"
-        for key, kubeconfig in kubeconfigs.items()
+        key_path([*place, "kubeconfig"])
+        for place, kubeconfig in settings.kubeconfigs()
         if kubeconfig.path is None or PurePosixPath(kubeconfig.path).parts[:1] != (_LOCAL_FOLDER,)
     )
 
@@ -107,7 +104,7 @@ def secrets_provider(stack_file: Path, url: str | None, variables: Mapping[str, 
         return Secrets.PASSPHRASE
     if url is None or variables.get("PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER", "").lower() in ("1", "true"):
         return None
-    return Secrets.BACKEND if urlsplit(url).scheme in _PULUMI_CLOUD else Secrets.PASSPHRASE
+    return Secrets.BACKEND if _scheme(url) in _PULUMI_CLOUD else Secrets.PASSPHRASE
 
 
 def state_warnings(
@@ -135,7 +132,7 @@ def state_warnings(
         return []
     warnings = []
     url = backend_url(project, variables)
-    if url is not None and urlsplit(url).scheme == "file":
+    if url is not None and _scheme(url) == "file":
         warnings.append(
             "state: it lies in a folder (file://), and this environment is not local: others can't reach it,"
             " and it is lost with its disk; keep it in Pulumi Cloud or a bucket (docs/state.md)"
@@ -149,11 +146,16 @@ def state_warnings(
     return warnings
 
 
+def _scheme(url: str) -> str:
+    # All that is looked at, of whatever stands there: what is no URL is left to the CLI too.
+    return url.partition(":")[0].lower()
+
+
 def _mapping(path: Path) -> dict[str, Any]:
     """Read a mapping of a YAML or JSON file; what the CLI itself refuses is left to the CLI."""
     try:
         text = path.read_text()
-        document = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError):
+        document = json.loads(text) if path.suffix == ".json" else parse(text)
+    except (OSError, ValueError, YamlError):
         return {}
     return document if isinstance(document, dict) else {}

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import pulumi
 from pydantic import ValidationError
 
+from stacks.other_stacks import StackReferenceError, read_stack_outputs
 from stacks.outputs import SCHEMA_VERSION, EnvironmentOutputs
 from stacks.problems import nearest, shown
-from stacks.references import StackReferenceError, read_stack_outputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from stacks.other_stacks import StackOutputs
     from stacks.outputs import ComputeClusterOutputs, TenantOutputs
-    from stacks.references import StackOutputs
 
 __all__ = ["Environment", "StackReferenceError", "read_environment"]
 

@@ -6,6 +6,8 @@ so it also looks at entries that are wrong in other ways, and everything is told
 
 from __future__ import annotations
 
+import json
+import posixpath
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
@@ -52,6 +54,7 @@ def cross_check(sections: Entry) -> list[Problem]:
         *_network(sections),
         *_retired(sections),
         *_homes(sections),
+        *_kubeconfigs(sections),
         *_pools(sections),
         *_repositories(sections),
         *_gateway(sections),
@@ -108,12 +111,16 @@ def _workspaces(sections: Entry) -> Iterator[Problem]:
                     why="this workspace is the environment's own, and so nobody else's",
                     mend=f"name one outside {service}, or leave external out, so that one is made",
                 )
-        if leaf.startswith(_RESERVED_WORKSPACES):
+        # With the hyphen that follows it in the names of its namespaces.
+        if f"{leaf}-".startswith(_RESERVED_WORKSPACES):
             yield Problem(
                 key=key_path(place),
                 value=shown(value),
                 why="its namespaces on the cluster would have a name that belongs to the platform",
-                mend=f"use a workspace whose name doesn't begin with {', '.join(_RESERVED_WORKSPACES)}",
+                mend=(
+                    "use a workspace whose name doesn't begin with"
+                    f" {', '.join(_RESERVED_WORKSPACES)}, and is none of these words alone"
+                ),
             )
         if (owner := owners.setdefault(full, name)) != name:
             yield Problem(
@@ -184,7 +191,7 @@ def _retired(sections: Entry) -> Iterator[Problem]:
                 else "the tenant's workspace goes with its entry, and what is in it hasn't been exported",
                 mend="write retired: {}"
                 if external
-                else f"run python -m operations tenant retire {name}, which exports it and writes the digest",
+                else f"run .venv/bin/python -m operations tenant retire {name}, which exports it",
             )
 
 
@@ -242,6 +249,22 @@ def _list(names: list[str]) -> str:
     return f"[{', '.join(names)}]"
 
 
+def _kubeconfigs(sections: Entry) -> Iterator[Problem]:
+    owners: dict[str, str] = {}
+    for name, cluster in sorted(partial.entries(sections, "computeClusters").items()):
+        source = dict(partial.section(cluster, "kubeconfig"))
+        if path := partial.text(source, "path"):
+            source["path"] = posixpath.normpath(path)
+        identity = json.dumps(source, sort_keys=True, default=str)
+        if source and (owner := owners.setdefault(identity, name)) != name:
+            yield Problem(
+                key=key_path(["computeClusters", name, "kubeconfig"]),
+                value="",
+                why=f'cluster "{owner}" has the very same: both would be one cluster, with two of each part',
+                mend="give each cluster the kubeconfig of its own, or take one of the two out",
+            )
+
+
 def _pools(sections: Entry) -> Iterator[Problem]:
     pools = {*partial.section(sections, "pools"), DEFAULT_POOL}
     for name, cluster in partial.entries(sections, "computeClusters").items():
@@ -281,6 +304,7 @@ def _gateway(sections: Entry) -> Iterator[Problem]:
             why="a gateway runs on clusters, and Git providers need a name under which they reach it",
             mend="add host: events.example.com, with your own DNS name",
         )
+    seen: set[str] = set()
     plain = defaultdict(list)
     for place, name in named.items():
         if name not in clusters:
@@ -290,14 +314,22 @@ def _gateway(sections: Entry) -> Iterator[Problem]:
                 why="there is no such compute cluster",
                 mend=nearest(name, clusters, what="compute clusters"),
             )
-        elif name in list(named.values())[:place]:
+        elif name in seen:
             yield Problem(
                 key=key_path(["gateway", "clusters", place]),
                 value=shown(name),
                 why="the cluster stands there twice",
                 mend="name it once",
             )
+        elif partial.text(clusters[name], "state") == ClusterState.GONE:
+            yield Problem(
+                key=key_path(["gateway", "clusters", place]),
+                value=shown(name),
+                why="the cluster's state is gone: nothing is made on it",
+                mend=f"name another: {_active(clusters, like=clusters[name])}",
+            )
         else:
+            seen.add(name)
             plain[partial.text(clusters[name], "distribution", Distribution.KUBERNETES)].append(name)
     if gateway.get("exposure") == Exposure.ROUTE and (names := plain[Distribution.KUBERNETES]):
         yield Problem(

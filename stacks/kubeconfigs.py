@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import yaml
+from stacks import yaml_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -126,10 +126,10 @@ def parse(text: str, base: Path) -> Kubeconfig:
     """
     export = "write it anew with: kubectl config view --raw --minify --flatten"
     try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        # The parser's message quotes the line, which may be a credential: only its kind is told.
-        raise KubeconfigError(f"the kubeconfig is not YAML ({type(error).__name__})", export) from None
+        document = yaml_text.parse(text)
+    except yaml_text.YamlError:
+        # Not its message, which may have a key.
+        raise KubeconfigError("the kubeconfig is not YAML", export) from None
     if not isinstance(document, dict) or not document:
         raise KubeconfigError("the kubeconfig is empty or not a mapping", export)
     current = document.get("current-context")
@@ -167,7 +167,8 @@ def _read_text(path: Path, what: str) -> str:
         text = path.read_text()
     except FileNotFoundError:
         raise KubeconfigError(f"the {what} doesn't exist", "correct the path, or make the file") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
+        # A ValueError: bytes that are no text, or a path with a NUL in it.
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise KubeconfigError(
             f"the {what} can't be read ({reason})", "let its permissions allow it"
@@ -193,8 +194,16 @@ def _inlined(fields: Mapping[str, Any], base: Path) -> dict[str, Any]:
     result = dict(fields)
     for key, data_key in _FILE_KEYS.items():
         if (name := result.pop(key, None)) and data_key not in result:
-            text = _read_text(base / name, f"file of {key} in the kubeconfig")
+            text = _read_text(_path(base, name, key), f"file of {key} in the kubeconfig")
             result[data_key] = base64.b64encode(text.encode()).decode()
     if (name := result.pop("tokenFile", None)) and "token" not in result:
-        result["token"] = _read_text(base / name, "file of tokenFile in the kubeconfig").strip()
+        result["token"] = _read_text(
+            _path(base, name, "tokenFile"), "file of tokenFile in the kubeconfig"
+        ).strip()
     return result
+
+
+def _path(base: Path, name: object, key: str) -> Path:
+    if not isinstance(name, str):
+        raise KubeconfigError(f"{key} in the kubeconfig is not a path", "write the file's path there")
+    return base / name

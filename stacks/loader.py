@@ -10,21 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pulumi
-import yaml
 from pulumi.runtime import config as runtime_config
 
 from releases.catalog import API_SYNCAGENT_CRDS, TEKTON_PIPELINES
 from releases.errors import ReleaseError
-from releases.files import RUN_FOLDER, write_atomic
+from releases.files import RUN_FOLDER, in_project, write_atomic
 from releases.prepare import PreparedRelease, prepare
 from stacks.backends import state_warnings
+from stacks.kubeconfig_sources import Sources
 from stacks.kubeconfigs import Kubeconfig
 from stacks.notices import notices
 from stacks.problems import PROJECT, Problem, SettingsError, key_path, shown
 from stacks.settings import EnvironmentSettings
-from stacks.sources import Sources
 from stacks.validation import validated
 from stacks.vocabulary import KCP_TARGET, Distribution
+from stacks.yaml_text import YamlError, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -146,8 +146,7 @@ def read_stack_file(path: Path, text: str | None = None) -> EnvironmentSettings:
     if not _STACK_FILE.fullmatch(path.name):
         raise _unreadable(path, "a stack file's name has the form Pulumi.<stack>.yaml", "name the file so")
     try:
-        content = path.read_text() if text is None else text
-        document = yaml.load(content, Loader=_DistinctKeysLoader)  # noqa: S506 -- a SafeLoader it is
+        document = parse(path.read_text() if text is None else text)
     except FileNotFoundError:
         raise _unreadable(
             path, "there is no such file", "correct the path, or make it: pulumi stack init"
@@ -156,12 +155,10 @@ def read_stack_file(path: Path, text: str | None = None) -> EnvironmentSettings:
         raise _unreadable(
             path, f"it can't be read ({error.strerror})", "let its permissions allow it"
         ) from None
-    except yaml.MarkedYAMLError as error:
-        # Not the whole of its message: that quotes the file.
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise _unreadable(path, f"{error.problem}{line}", "correct it") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
-        raise _unreadable(path, "it is not YAML", "correct it") from None
+    except YamlError as error:
+        raise _unreadable(path, str(error), "correct it") from None
+    except UnicodeDecodeError:
+        raise _unreadable(path, "it is not text", "write it in UTF-8") from None
     configuration = document.get("config") if isinstance(document, dict) else None
     if not isinstance(configuration, dict) or not configuration:
         raise _unreadable(
@@ -169,28 +166,13 @@ def read_stack_file(path: Path, text: str | None = None) -> EnvironmentSettings:
         )
     prefix = f"{PROJECT}:"
     values = {
-        str(key).removeprefix(prefix): value
+        key.removeprefix(prefix): value
         for key, value in configuration.items()
         # As the engine has it, a key without a namespace is the project's.
-        if str(key).startswith(prefix) or ":" not in str(key)
+        if key.startswith(prefix) or ":" not in key
     }
     secrets = {key for key, value in values.items() if isinstance(value, dict) and set(value) == {"secure"}}
     return validated(values, secrets)
-
-
-class _DistinctKeysLoader(yaml.SafeLoader):
-    """A SafeLoader that refuses a key that stands twice: the second tenant of a name would win in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 -- PyYAML's signature
-        seen: set[object] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, str) and key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f'the key "{key}" stands twice', key_node.start_mark
-                )
-            seen.add(key if isinstance(key, str) else id(key_node))
-        return super().construct_mapping(node, deep)
 
 
 def _warn(settings: EnvironmentSettings, root: Path, stack: str) -> None:
@@ -226,7 +208,7 @@ def _parsed(text: object) -> object:
     if isinstance(text, str) and text.lstrip()[:1] in ("{", "["):
         try:
             return json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return text
     return text
 
@@ -253,7 +235,7 @@ def _prepared(
         try:
             releases[name] = prepare(
                 name,
-                directory=None if directory is None else root / Path(directory).expanduser(),
+                directory=None if directory is None else in_project(root, directory),
                 root=root,
                 folder=folder / "manifests",
             )

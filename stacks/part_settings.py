@@ -18,10 +18,11 @@ from stacks.vocabulary import (
     IssuerName,
     LabelKey,
     LabelValue,
+    NamespaceOnCluster,
     Quantity,
     RepositoryUrl,
     SecretKey,
-    WorkspaceName,
+    amount,
 )
 
 Replicas = Annotated[int, Field(strict=True, ge=1, le=5)]
@@ -46,6 +47,15 @@ class SyncerSettings(Section):
         title="Memory limit",
         description="Memory (bytes) beyond which a pod is killed; need grows with the copied objects.",
     )
+
+    @model_validator(mode="after")
+    def _within_its_limit(self) -> Self:
+        if amount(self.memory_request) > amount(self.memory_limit):
+            refuse(
+                f"memoryRequest {self.memory_request} is more than memoryLimit {self.memory_limit}",
+                "raise memoryLimit, or lower memoryRequest",
+            )
+        return self
 
 
 class TektonSettings(Section):
@@ -190,7 +200,7 @@ class MonitoringSettings(Section):
         title="Enabled",
         description="Whether ServiceMonitors are made; the clusters need the Prometheus operator.",
     )
-    namespace: WorkspaceName | None = Field(
+    namespace: NamespaceOnCluster | None = Field(
         default=None,
         title="Namespace",
         description="Namespace of the ServiceMonitors; none: each stands beside what it watches.",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import pulumi
 from pydantic_core import PydanticCustomError
 
-from stacks.secrecy import looks_secret, names_secret
+from stacks.secrecy import looks_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -106,7 +106,7 @@ def key_path(parts: Sequence[str | int]) -> str:
     parts
         Path from the configuration's section down.
     """
-    return f"{PROJECT}:" + ".".join(str(part) for part in parts)
+    return f"{PROJECT}:" + ".".join("(credential)" if looks_secret(part) else str(part) for part in parts)
 
 
 def shown(value: object) -> str:
@@ -162,7 +162,14 @@ def from_validation(error: ValidationError, known_keys: Mapping[str, Sequence[st
         For an unknown key: the keys that are known where it stands, by the dotted pattern of the place
         (`tenants.*.quota`; an empty text for the top).
     """
-    return [_problem(details, known_keys) for details in error.errors(include_url=False)]
+    found = error.errors(include_url=False)
+    # pydantic counts the items that are right: of a list with a wrong item it also says that it is too short.
+    faulty = {details["loc"][:-1] for details in found}
+    return [
+        _problem(details, known_keys)
+        for details in found
+        if details["type"] != "too_short" or details["loc"] not in faulty
+    ]
 
 
 def _problem(details: ErrorDetails, known_keys: Mapping[str, Sequence[str]]) -> Problem:
@@ -174,8 +181,8 @@ def _problem(details: ErrorDetails, known_keys: Mapping[str, Sequence[str]]) -> 
         case "setting":
             why, mend = context["why"], context["mend"]
         case "extra_forbidden":
-            if names_secret(str(place[-1])):
-                value = ""
+            # Whatever it is, a credential under a key of somebody's own for instance.
+            value = ""
             known = next((keys for at, keys in known_keys.items() if _fits(at, place[:-1])), ())
             why, mend = "unknown key", nearest(str(place[-1]), known, what="known keys")
         case "missing":

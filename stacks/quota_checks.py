@@ -12,7 +12,7 @@ from stacks import partial
 from stacks.problems import Problem, key_path, shown
 from stacks.settings import DEFAULT_POOL, PoolSettings
 from stacks.tenant_settings import QuotaSettings, TenantSettings
-from stacks.vocabulary import COUNT_MAX, OVERCOMMIT_MAX, amount
+from stacks.vocabulary import COUNT_MAX, OVERCOMMIT_MAX, ClusterState, amount
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,8 @@ def demands(sections: Entry) -> Demands:
     for name, tenant in sorted(partial.entries(sections, "tenants").items()):
         cluster = clusters.get(partial.text(tenant, "cluster") or "")
         pool = None if cluster is None else partial.text(cluster, "pool", DEFAULT_POOL)
-        if pool is None:
+        # Nothing runs on a cluster that is gone.
+        if cluster is None or pool is None or partial.text(cluster, "state") == ClusterState.GONE:
             continue
         namespaces = partial.texts(tenant, "namespaces", TenantSettings.model_fields["namespaces"].default)
         quota = partial.section(tenant, "quota")
@@ -111,17 +112,22 @@ def check(sections: Entry) -> Iterator[Problem]:
                 demanded.get(name, {}).get(Dimension(dimension), {}) if dimension in set(Dimension) else {}
             )
             total = sum(parts.values(), Decimal())
-            if not capacity or total <= capacity * Decimal(str(factor)):
+            if capacity is None or total <= capacity * Decimal(str(factor)):
                 continue
             yield Problem(
                 key=key_path(["pools", name, "capacity", dimension]),
                 value=shown(given),
                 why=_excess(Dimension(dimension), parts, capacity, factor),
-                mend=(
-                    "lower quotas, place tenants in another pool, add a cluster and raise this to the sum,"
-                    f" or set overcommit: {_rounded_up(_EXACT.divide(total, capacity))}"
-                ),
+                mend="lower quotas, place tenants in another pool, or add a cluster and raise this to the sum"
+                + _overcommit(total, capacity),
             )
+
+
+def _overcommit(total: Decimal, capacity: Decimal) -> str:
+    """Propose an overcommit with which the total fits, where there is one."""
+    if total > capacity * OVERCOMMIT_MAX:
+        return ""
+    return f"; or set overcommit: {_rounded_up(_EXACT.divide(total, capacity))}"
 
 
 def _excess(dimension: Dimension, parts: Mapping[str, Decimal], capacity: Decimal, overcommit: float) -> str:

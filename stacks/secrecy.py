@@ -8,17 +8,17 @@ from typing import Final
 
 _SECRET_TEXT: Final = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----"
-    # A URL with a password in it.
-    r"|[A-Za-z][A-Za-z0-9+.-]*://[^/\s:@]*:[^/\s@]+@"
+    # A URL with a password in it; a port with a fragment behind it, as in some names of users, is none.
+    r"|[A-Za-z][A-Za-z0-9+.-]*://[^/\s:@]*:(?!\d{1,5}[#?])[^/\s@]+@"
     # Tokens of GitHub and GitLab, and JSON Web Tokens, a ServiceAccount's among them.
     r"|\b(gh[pousr]_|github_pat_)[A-Za-z0-9_]{20,}|\bglpat-[\w-]{16,}|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}"
-    # A kubeconfig, or the file of a container client, as text.
-    r"|(^|[\s{,])[\"']?users[\"']?\s*:(?s:.)*[\"']?(token|client-key-data|password)[\"']?\s*:"
-    r"|[\"']auths[\"']\s*:",
+    # A kubeconfig, or the file of a container client, as text: their keys where keys stand, not within prose.
+    r"|(^|[{,])\s*[\"']?users[\"']?\s*:(?s:.)*(^|[{,]|-\s)\s*[\"']?(token|client-key-data|password)[\"']?\s*:"
+    r"|[\"']auths[\"']\s*:\s*\{",
     re.MULTILINE,
 )
-_SECRET_NAME: Final = re.compile(r"token|passw|secret|credential|private|api_?key|client-key", re.IGNORECASE)
-_KUBECONFIG_KEYS: Final = frozenset({"users", "clusters", "contexts"})
+_KUBECONFIG_KEYS: Final = ("users", "clusters", "contexts")
+_REGISTRY_KEYS: Final = ("auth", "password", "identitytoken", "registrytoken")
 
 
 def looks_secret(value: object) -> bool:
@@ -31,15 +31,13 @@ def looks_secret(value: object) -> bool:
     """
     if isinstance(value, str):
         return _SECRET_TEXT.search(value) is not None
-    return isinstance(value, Mapping) and (value.keys() >= _KUBECONFIG_KEYS or "auths" in value)
-
-
-def names_secret(key: str) -> bool:
-    """Tell whether a key is named as if its value were a credential.
-
-    Parameters
-    ----------
-    key
-        The key's name.
-    """
-    return _SECRET_NAME.search(key) is not None
+    if not isinstance(value, Mapping):
+        return False
+    # Tenants may well be named as these keys are.
+    if all(isinstance(value.get(key), list) for key in _KUBECONFIG_KEYS):
+        return True
+    registries = value.get("auths")
+    return isinstance(registries, Mapping) and any(
+        isinstance(registry, Mapping) and not registry.keys().isdisjoint(_REGISTRY_KEYS)
+        for registry in registries.values()
+    )

@@ -31,7 +31,7 @@ def references(values: Entry) -> dict[str, str]:
     Returns
     -------
     dict
-        Where the reference stands (the first, where there are several), by the key it names.
+        Where the reference stands (the first by name, where there are several), by the key it names.
     """
     found: dict[str, str] = {}
     for pattern, keys in known_keys().items():
@@ -39,9 +39,10 @@ def references(values: Entry) -> dict[str, str]:
             continue
         for place, owner in _places(values, pattern.split("."), ()):
             key = partial.text(owner, "secret")
-            # What is no key is refused for that, by the model.
-            if key is not None and is_secret_key(key):
-                found.setdefault(key, key_path([*place, "secret"]))
+            # What is no key is refused for that, by the model; a pasted credential below, without showing it.
+            if key is not None and is_secret_key(key) and not looks_secret(key):
+                where = key_path([*place, "secret"])
+                found[key] = min(found.get(key, where), where)
     return found
 
 

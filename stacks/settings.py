@@ -19,6 +19,7 @@ from stacks.problems import refuse
 from stacks.sections import Section
 from stacks.tenant_settings import TenantSettings
 from stacks.vocabulary import (
+    KCP_TARGET,
     OVERCOMMIT_MAX,
     ClusterName,
     ClusterState,
@@ -258,6 +259,20 @@ class EnvironmentSettings(Section):
     def tenants_path(self) -> str:
         """Path of the workspace with the tenants' workspaces."""
         return f"{self.service_path}:{TENANTS}"
+
+    def kubeconfigs(self) -> list[tuple[tuple[str, ...], KubeconfigSettings]]:
+        """List the kubeconfigs: kcp's, then the compute clusters' by name.
+
+        Returns
+        -------
+        list of tuple
+            The place of the entry it belongs to, which ends in the target's name, and where it is.
+        """
+        clusters = sorted(self.compute_clusters.items())
+        return [
+            ((KCP_TARGET,), self.kcp.kubeconfig),
+            *((("computeClusters", name), cluster.kubeconfig) for name, cluster in clusters),
+        ]
 
     def tenant_path(self, name: str) -> str:
         """Name the path of a tenant's workspace, from the root.

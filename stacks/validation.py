@@ -34,7 +34,14 @@ def validated(values: Entry, secrets: Collection[str]) -> EnvironmentSettings:
     """
     known = known_keys()
     named = secret_checks.references(values).keys() - set(known[""])
-    sections = {key: value for key, value in values.items() if key not in named and key not in secrets}
+    sections = {
+        key: value
+        for key, value in values.items()
+        if key not in named
+        and key not in secrets
+        # A key with nothing behind it: nothing in the stack file, an empty text from the engine.
+        and not (key in known[""] and value in (None, ""))
+    }
     problems = [*secret_checks.check(values, secrets)]
     # What is said of a place with a secret says it all: what the model finds there would only repeat it.
     said = {problem.key for problem in problems}

@@ -49,6 +49,7 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _REPOSITORY_URL: Final = re.compile(
     rf"https://{_HOST}(:\d{{1,5}})?(/[A-Za-z0-9._~-]+){{2,}}/?", re.IGNORECASE
 )
+_HTTPS_PORT: Final = re.compile(r":0*443$")
 _IMAGE_PREFIX: Final = re.compile(rf"{_HOST}(:\d{{1,5}})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*")
 _BRANCH_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
 _FOLDER_PATH: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
@@ -128,9 +129,10 @@ def repository_identity(url: str) -> str:
     Returns
     -------
     str
-        Host and path in lower case, without a last `/` or `.git`.
+        Host and path in lower case, without https' own port, a last `/` or `.git`.
     """
-    return url.lower().removeprefix("https://").rstrip("/").removesuffix(".git")
+    host, slash, path = url.lower().removeprefix("https://").rstrip("/").removesuffix(".git").partition("/")
+    return f"{_HTTPS_PORT.sub('', host)}{slash}{path}"
 
 
 def is_secret_key(value: str) -> bool:
@@ -177,6 +179,10 @@ def _namespace_name(value: str) -> str:
             "the namespace belongs to the platform",
             f"use a name that doesn't begin with {', '.join(RESERVED_NAMESPACES)}",
         )
+    return _label(value, longest=NAMESPACE_NAME_MAX)
+
+
+def _namespace_on_cluster(value: str) -> str:
     return _label(value, longest=NAMESPACE_NAME_MAX)
 
 
@@ -279,6 +285,8 @@ def _repository_url(value: str) -> str:
             "not a repository's URL",
             "write https://HOST/OWNER/NAME, without user, password, query or fragment",
         )
+    if {".", ".."} & {*value.split("/")}:
+        refuse("its path has . or .. in it, which stand for other folders", "write the path itself")
     return value
 
 
@@ -372,6 +380,9 @@ NamespaceName = Annotated[
 ]
 WorkspaceName = Annotated[
     str, AfterValidator(_workspace_name), _text(_LABEL, "pipeline-service", longest=WORKSPACE_NAME_MAX)
+]
+NamespaceOnCluster = Annotated[
+    str, AfterValidator(_namespace_on_cluster), _text(_LABEL, "monitoring", longest=NAMESPACE_NAME_MAX)
 ]
 WorkspacePath = Annotated[
     str, AfterValidator(_workspace_path), _text(_PATH, "root", "root:org:team", longest=WORKSPACE_PATH_MAX)

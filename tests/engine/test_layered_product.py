@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from stacks.outputs import exported
 from tests.support.apiserver import ControlPlane, control_plane, require_binaries
+from tests.support.contract import outputs
 from tests.support.pulumi_project import ROOT, PulumiProject
 
 EXAMPLE = ROOT / "examples" / "layered-product"
@@ -40,35 +42,7 @@ pulumi.export("credentials", environment.credentials)
 
 
 def contract(url: str = NOBODY) -> dict[str, Any]:
-    path = "root:pipeline-service:tenants:team-a"
-    return {
-        "schemaVersion": 1,
-        "environment": "test",
-        "kcp": {
-            "url": url,
-            "workspace": "root:pipeline-service",
-            "computeWorkspace": "root:pipeline-service:compute",
-            "tenantsWorkspace": "root:pipeline-service:tenants",
-        },
-        "computeClusters": {
-            "east": {
-                "pool": "default",
-                "state": "active",
-                "distribution": "kubernetes",
-                "apiExport": {"path": "root:pipeline-service:compute", "name": "east"},
-                "releases": {"tekton-pipelines": "v1.6.0"},
-            }
-        },
-        "tenants": {
-            "team-a": {
-                "workspace": path,
-                "url": url,
-                "cluster": "east",
-                "namespaces": {"builds": "team-a-builds-0123", "default": "team-a-default-0123"},
-            }
-        },
-        "gateway": {},
-    }
+    return exported(outputs(url))
 
 
 def stack_of_an_environment(folder: Path) -> PulumiProject:

@@ -99,7 +99,7 @@ class Shop:
     def recover(self) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "operations", "recover", "--stack", "test", "--grace", "5"]
         return subprocess.run(
-            [*command, "--root", str(self.project.directory)],
+            [*command, "--project", str(self.project.directory)],
             cwd=ROOT,
             env=self.project.environment,
             capture_output=True,

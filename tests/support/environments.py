@@ -6,6 +6,7 @@ have.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,12 +30,6 @@ SECRET = "made-up-key"
 # Names of the program's own parts, and names that begin alike: where names are joined, these meet.
 _TRICKY = ("service", "compute", "tenants", "tenant", "parent", "default", "a", "a-b", "a-syncer", "a-agent")
 _PEOPLE = ("alice", "bob", "erin@example.com", "oidc:leads")
-_KUBECONFIGS = (
-    {"path": "secrets/x.kubeconfig"},
-    {"secret": SECRET},
-    {"environment": "X_KUBECONFIG"},
-    {"stack": "org/infrastructure/x", "output": "kubeconfig"},
-)
 _PARTS: Mapping[str, object] = {
     "syncer": {"replicas": 2, "memoryLimit": "1Gi"},
     "tekton": {"defaultTimeoutMinutes": 90},
@@ -66,14 +61,24 @@ def _subjects(by: random.Random) -> Entry:
     return _some(by, people)
 
 
-def _cluster(by: random.Random) -> Entry:
+def _kubeconfig(by: random.Random, name: str) -> Entry:
+    sources: list[Entry] = [
+        {"path": f"secrets/{name}.kubeconfig"},
+        {"secret": f"{SECRET}-{name}"},
+        {"environment": f"{name.replace('-', '_').upper()}_KUBECONFIG"},
+        {"stack": "org/infrastructure/x", "output": f"kubeconfig-{name}"},
+    ]
+    return by.choice(sources)
+
+
+def _cluster(by: random.Random, name: str) -> Entry:
     optional = {
         "distribution": str(by.choice(list(Distribution))),
         "pool": by.choice(["default", "gpu", "canary"]),
         "state": str(by.choice(list(ClusterState))),
         "incarnation": by.randint(0, 3),
     }
-    return {"kubeconfig": dict(by.choice(_KUBECONFIGS)), **_some(by, optional)}
+    return {"kubeconfig": _kubeconfig(by, name), **_some(by, optional)}
 
 
 def _tenant(by: random.Random, name: str, clusters: list[str]) -> Entry:
@@ -107,7 +112,7 @@ def sections(by: random.Random, *, clusters: int, tenants: int) -> Sections:
     """Make the sections of a valid stack file with so many entries."""
     kcp = _some(by, {"parent": "root:org", "workspace": "ps"})
     made: Sections = {
-        "kcp": {"kubeconfig": dict(by.choice(_KUBECONFIGS)), **kcp},
+        "kcp": {"kubeconfig": _kubeconfig(by, "kcp"), **kcp},
         "pools": {"gpu": {"description": "x"}, "canary": {"capacity": {"cpu": "9999"}, "overcommit": 1.5}},
         "computeClusters": {},
         "tenants": {},
@@ -118,14 +123,16 @@ def sections(by: random.Random, *, clusters: int, tenants: int) -> Sections:
     for _ in range(tenants):
         made = with_tenant(by, made)
     if clusters and by.random() < 0.5:
-        made["gateway"] = {"clusters": list(made["computeClusters"])[:2], "host": "events.example.com"}
+        there = [name for name, entry in made["computeClusters"].items() if entry.get("state") != "gone"]
+        made["gateway"] = {"clusters": there[:2], "host": "events.example.com"}
     return made
 
 
 def with_cluster(by: random.Random, before: Sections) -> Sections:
     """Add a cluster under a name that no cluster has."""
     clusters = before["computeClusters"]
-    return {**before, "computeClusters": {**clusters, _name(by, clusters): _cluster(by)}}
+    name = _name(by, clusters)
+    return {**before, "computeClusters": {**clusters, name: _cluster(by, name)}}
 
 
 def with_tenant(by: random.Random, before: Sections) -> Sections:
@@ -155,9 +162,8 @@ def stack_file(of: Mapping[str, Any]) -> str:
     """Write a stack file, in the order in which the sections and their entries stand."""
     config: dict[str, Any] = {f"pipeline-service:{key}": value for key, value in of.items()}
     text = yaml.safe_dump({"config": config}, sort_keys=False)
-    if f"secret: {SECRET}\n" in text:
-        text += f"  pipeline-service:{SECRET}:\n    secure: v1:made:up\n"
-    return text
+    secrets = sorted(set(re.findall(rf"secret: ({SECRET}.*)", text)))
+    return text + "".join(f"  pipeline-service:{secret}:\n    secure: v1:made:up\n" for secret in secrets)
 
 
 def read(text: str) -> EnvironmentSettings:

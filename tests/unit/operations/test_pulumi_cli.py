@@ -85,12 +85,22 @@ def test_the_command_line_reports_an_error_in_one_line_and_exits_1(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(subprocess, "run", Recorder(code=255, err="error: not logged in"))
-    result = CliRunner().invoke(app, ["recover", "--stack", "dev", "--root", str(tmp_path)])
+    (tmp_path / "Pulumi.yaml").write_text("name: pipeline-service\n")
+    result = CliRunner().invoke(app, ["recover", "--stack", "dev", "--project", str(tmp_path)])
     assert result.exit_code == 1
     assert (
         result.stderr == "recover: pulumi whoami --json: error: not logged in; mend that and run it again\n"
     )
     assert result.stdout == ""
+
+
+def test_a_folder_without_project_is_refused_in_a_line(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["recover", "--stack", "dev", "--project", str(tmp_path)])
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"recover: {tmp_path}: no Pulumi.yaml here or in a folder above;"
+        " go to the project's folder, or give --project\n"
+    )
 
 
 def test_a_stack_has_to_be_named() -> None:

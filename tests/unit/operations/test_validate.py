@@ -304,6 +304,28 @@ def test_a_folder_without_project_is_refused(tmp_path: Path) -> None:
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize("path", ["a" * 5000, "b/" * 3000, "~nosuchuser/x", "~"], ids=lambda path: path[:9])
+def test_a_path_that_no_file_can_have_is_warned_of_as_one_that_is_not_here(project: Path, path: str) -> None:
+    sections = {"kcp": {"kubeconfig": {"path": path}}, "releases": {"directory": f"{path}/x"}}
+    write(project, "good", sections)
+    assert [line.split(": ")[0] for line in report(project)["warnings"]] == [
+        "pipeline-service:kcp.kubeconfig.path",
+        "pipeline-service:releases.directory",
+    ]
+
+
+@pytest.mark.parametrize("folder", ["a" * 5000, "b/" * 3000], ids=len)
+def test_a_project_that_no_folder_can_be_is_refused_in_a_line(folder: str) -> None:
+    done = run(Path(folder), "--all")
+    assert done.exit_code == 2
+    assert done.stderr == "validate: --project: File name too long; name a folder that can be read\n"
+
+
+def test_a_variable_of_blanks_alone_is_not_set(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EAST_KUBECONFIG", " \n")
+    assert any(".east-1.kubeconfig.environment" in line for line in report(project)["warnings"])
+
+
 def test_a_stack_without_file_is_a_problem_that_says_how_to_make_one(project: Path) -> None:
     done = run(project, "--stack=none")
     assert done.exit_code == 1

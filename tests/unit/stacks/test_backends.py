@@ -118,6 +118,11 @@ def test_the_first_backend_that_is_named_is_used(tmp_path: Path) -> None:
     assert backend_url(project, {**variables, "PULUMI_BACKEND_URL": "file://."}) == "file://."
 
 
+@pytest.mark.parametrize("url", ["https://[::1", "https", "://", "s3:"])
+def test_a_backend_that_is_no_url_is_left_to_the_cli(tmp_path: Path, url: str) -> None:
+    assert warned(tmp_path, url, KMS, REMOTE) == []
+
+
 def test_a_folder_of_credentials_of_its_own_comes_before_the_home(tmp_path: Path) -> None:
     for name in ("home", "credentials"):
         (tmp_path / name).mkdir()

@@ -7,6 +7,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
+from stacks.notices import notices
 from stacks.settings import EnvironmentSettings, known_keys
 
 TEXT = (Path(__file__).parents[3] / "docs/configuration.md").read_text()
@@ -41,6 +42,32 @@ def test_the_reference_has_a_row_for_every_key(place: str) -> None:
         and row(section, f"{below}.{key}" if below else key) is None
     ]
     assert missing == []
+
+
+def test_the_reference_names_what_is_not_acted_on_yet_and_nothing_else() -> None:
+    paragraph = re.search(r"^\*\*Not acted on yet\.\*\*(?:.+\n)+", TEXT, re.MULTILINE)
+    assert paragraph
+    named = set(re.findall(r"`(\w+)`", paragraph[0])) - {"validate"}
+    everything = EnvironmentSettings.model_validate(
+        {
+            "kcp": {"kubeconfig": {"path": "kcp"}, "parent": "root:org"},
+            "pools": {"gpu": {}},
+            "computeClusters": {"a": {"kubeconfig": {"path": "a"}}},
+            "tenants": {"t": {"cluster": "a", "repositories": ["https://git.example.com/team/app"]}},
+            "syncer": {"replicas": 2},
+            "tekton": {"defaultTimeoutMinutes": 30},
+            "argocd": {"enabled": True},
+            "gateway": {"host": "events.example.com"},
+            "gitops": {"repository": "https://git.example.com/team/clusters"},
+            "imageRepository": {"offline": True},
+            "monitoring": {"enabled": True},
+            "releases": {"directory": "releases"},
+            "deletionProtection": False,
+        }
+    )
+    assert everything.model_fields_set == EnvironmentSettings.model_fields.keys()
+    told = {line.partition(": ")[0].rpartition(":")[2].rpartition(".")[2] for line in notices(everything)}
+    assert named == told
 
 
 def defaults(model: type[BaseModel], prefix: str = "") -> dict[str, Any]:

@@ -9,48 +9,14 @@ from typing import Any
 import pytest
 
 from stacks.consumer import Environment, StackReferenceError, read_environment
-from stacks.outputs import (
-    ApiExportOutputs,
-    ComputeClusterOutputs,
-    EnvironmentOutputs,
-    GatewayOutputs,
-    KcpOutputs,
-    TenantOutputs,
-    exported,
-)
+from stacks.outputs import GatewayOutputs, exported
+from tests.support import contract as example
 from tests.support.other_stacks import OtherStacks, secret, start
 
 ROOT = Path(__file__).parents[3]
 STACK = "acme/pipeline-service/production"
 SECRET = "made-up-credential"
-PATH = "root:pipeline-service:tenants:team-a"
-OUTPUTS = EnvironmentOutputs(
-    environment="production",
-    kcp=KcpOutputs(
-        url="https://kcp:6443",
-        workspace="root:pipeline-service",
-        compute_workspace="root:pipeline-service:compute",
-        tenants_workspace="root:pipeline-service:tenants",
-    ),
-    compute_clusters={
-        "east": ComputeClusterOutputs(
-            pool="default",
-            state="active",
-            distribution="kubernetes",
-            api_export=ApiExportOutputs(path="root:pipeline-service:compute", name="east"),
-            releases={"tekton-pipelines": "v1.6.0"},
-        )
-    },
-    tenants={
-        "team-a": TenantOutputs(
-            workspace=PATH,
-            url=f"https://kcp:6443/clusters/{PATH}",
-            cluster="east",
-            namespaces={"default": "team-a-default-0123"},
-        )
-    },
-    gateway=GatewayOutputs(),
-)
+OUTPUTS = example.outputs()
 
 
 def contract() -> dict[str, Any]:
@@ -71,7 +37,7 @@ def refused(outputs: dict[str, Any]) -> str:
 def test_what_one_program_exports_the_other_reads() -> None:
     environment = read(contract())
     assert environment.outputs == OUTPUTS
-    assert environment.tenant("team-a").url == f"https://kcp:6443/clusters/{PATH}"
+    assert environment.tenant("team-a").url == f"{example.URL}/clusters/{example.PATH}"
     assert environment.compute_cluster("east").api_export.name == "east"
 
 

@@ -69,6 +69,26 @@ def test_a_credential_is_not_shown_where_a_kubeconfig_is_printed(tmp_path: Path)
         (yaml.safe_dump(document(**{"current-context": "y"})), "names a context"),
         (yaml.safe_dump(document(users=[])), "names a user"),
         (yaml.safe_dump(document(clusters=None)), "names a cluster"),
+        ("a: !!int hunter2", "not YAML"),
+        ("hunter2: 1\nhunter2: 2", "not YAML"),
+        ("&hunter2 a: *hunter3", "not YAML"),
+        ("[" * 5000, "not YAML"),
+        (
+            yaml.safe_dump(
+                document(
+                    clusters=[{"name": "c", "cluster": {"server": "https://h", "certificate-authority": 5}}]
+                )
+            ),
+            "certificate-authority in the kubeconfig is not a path",
+        ),
+        (
+            yaml.safe_dump(document(users=[{"name": "u", "user": {"tokenFile": ["hunter2"]}}])),
+            "tokenFile in the kubeconfig is not a path",
+        ),
+        (
+            yaml.safe_dump(document(users=[{"name": "u", "user": {"client-key": "a\0b"}}])),
+            "client-key in the kubeconfig can't be read",
+        ),
         (yaml.safe_dump(document(clusters=[{"name": "c", "cluster": {}}])), "no server URL"),
         (
             yaml.safe_dump(document(users=[{"name": "u", "user": {"client-key": "nowhere"}}])),
@@ -81,6 +101,13 @@ def test_an_unusable_kubeconfig_is_refused_without_showing_it(text: str, why: st
         parse(text, tmp_path)
     assert "hunter2" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+def test_a_date_in_a_kubeconfig_stays_the_text_it_is(tmp_path: Path) -> None:
+    text = json.dumps(document(users=[{"name": "u", "user": {"expiry": "DATE"}}])).replace(
+        '"DATE"', " 2024-02-30"
+    )
+    assert json.loads(parse(text, tmp_path).render())["users"][0]["user"] == {"expiry": "2024-02-30"}
 
 
 def test_a_folder_in_place_of_a_file_is_refused(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stacks.loader import load, read_stack_file
+from stacks.other_stacks import StackOutputs, StackReferenceError
 from stacks.problems import SettingsError
-from stacks.references import StackOutputs, StackReferenceError
 from stacks.sections import Section
 from stacks.settings import EnvironmentSettings, known_keys
 from stacks.validation import validated
@@ -43,7 +43,8 @@ def refused(folder: Path, config: dict[str, Any]) -> list[str]:
         ("Pulumi.test.yaml", "", "it has no settings"),
         ("Pulumi.test.yaml", "config:\n", "it has no settings"),
         ("Pulumi.test.yaml", "config: [", "expected the node content"),
-        ("Pulumi.test.yaml", "config: {a: 1}\nconfig: {b: 2}\n", 'the key "config" stands twice'),
+        ("Pulumi.test.yaml", "config: {a: 1}\nconfig: {b: 2}\n", 'the key "config" stands twice, line 2'),
+        ("Pulumi.test.yaml", "config: {a: \udcff}", "it is not text"),
         ("settings.yaml", "config: {}", "a stack file's name has the form"),
         ("Pulumi.test.yaml", None, "there is no such file"),
     ],
@@ -51,7 +52,7 @@ def refused(folder: Path, config: dict[str, Any]) -> list[str]:
 def test_an_unusable_file_is_refused_in_a_line(name: str, text: str | None, why: str, tmp_path: Path) -> None:
     path = tmp_path / name
     if text is not None:
-        path.write_text(text)
+        path.write_text(text, errors="surrogateescape")
     with pytest.raises(SettingsError) as caught:
         read_stack_file(path)
     [line] = str(caught.value).splitlines()
@@ -219,9 +220,9 @@ def test_a_kubeconfig_can_be_an_output_of_another_stack(
         read.append(stack)
         return StackOutputs(stack, {"kcp": text if as_text else json.loads(text)}, frozenset({"kcp"}))
 
-    monkeypatch.setattr("stacks.sources.read_stack_outputs", outputs)
+    monkeypatch.setattr("stacks.kubeconfig_sources.read_stack_outputs", outputs)
     reference = {"kubeconfig": {"stack": "organization/infra/production", "output": "kcp"}}
-    engine({**FULL, "kcp": reference, "computeClusters": {"a": reference, "b": reference}}, preview=True)
+    engine({**FULL, "kcp": reference, "computeClusters": {"a": reference}}, preview=True)
     assert {one.kcp_url for one in load().kubeconfigs.values()} == {"https://host:1"}
     assert read == ["organization/infra/production"], "a state is read once"
 
@@ -231,7 +232,7 @@ def test_an_output_that_is_not_there_is_told_with_its_key(
 ) -> None:
     assert project.is_dir()
     monkeypatch.setattr(
-        "stacks.sources.read_stack_outputs",
+        "stacks.kubeconfig_sources.read_stack_outputs",
         lambda stack: StackOutputs(stack, {"kcpKubeconfig": CREDENTIAL}, frozenset({"kcpKubeconfig"})),
     )
     reference = {"kubeconfig": {"stack": "organization/infra/production", "output": "kcpKubeconfi"}}
@@ -253,7 +254,7 @@ def test_a_stack_that_cant_be_read_is_told_for_each_kubeconfig(
     def refuse(stack: str) -> StackOutputs:
         raise StackReferenceError(stack, "there is no such stack", "name it rightly")
 
-    monkeypatch.setattr("stacks.sources.read_stack_outputs", refuse)
+    monkeypatch.setattr("stacks.kubeconfig_sources.read_stack_outputs", refuse)
     reference = {"kubeconfig": {"stack": "organization/infra/production", "output": "kcp"}}
     engine({**FULL, "kcp": reference, "computeClusters": {"a": reference}}, preview=True)
     with pytest.raises(SettingsError) as caught:
@@ -316,6 +317,31 @@ def test_unreadable_kubeconfigs_and_releases_are_told_together(project: Path) ->
     assert lines[2].startswith(
         'pipeline-service:releases.directory: "releases": the manifest of tekton-pipelines'
     )
+
+
+@pytest.mark.parametrize("key", sorted(known_keys()[""]))
+def test_a_section_with_nothing_in_it_counts_as_not_given_in_the_file_and_for_the_engine(
+    project: Path, key: str
+) -> None:
+    without = {name: value for name, value in FULL.items() if name != key}
+
+    def of_the_file(more: dict[str, Any]) -> str:
+        path = write(project, {**without, **more})
+        try:
+            return repr(read_stack_file(path))
+        except SettingsError as error:
+            return str(error)
+
+    def of_the_engine(more: dict[str, Any]) -> str:
+        engine({**without, **more}, preview=True)
+        try:
+            return repr(load().settings)
+        except SettingsError as error:
+            return str(error)
+
+    assert of_the_file({key: None}) == of_the_file({key: ""}) == of_the_file({})
+    # For what stands as null in the file, the engine has an empty text.
+    assert of_the_engine({key: ""}) == of_the_engine({})
 
 
 def test_a_scalar_that_the_engine_hands_over_as_text_is_understood(project: Path) -> None:

@@ -16,6 +16,7 @@ from stacks.notices import notices
 from stacks.problems import Problem, shown
 from stacks.quota_checks import Dimension
 from stacks.secrecy import looks_secret
+from stacks.secret_checks import references
 from stacks.settings import EnvironmentSettings
 from stacks.tenant_settings import TenantSettings
 from stacks.vocabulary import NamespaceName, WorkspacePath, amount, repository_identity
@@ -123,6 +124,32 @@ def test_overcommit_multiplies_the_capacity() -> None:
     assert problem.mend.endswith("overcommit: 1.6")
 
 
+def test_a_capacity_of_nothing_is_a_limit_that_no_overcommit_lifts() -> None:
+    [problem] = pool({"cpu": "0"}, {})
+    assert "overcommit" not in problem.mend
+    [problem] = pool({"cpu": "79m"}, {})
+    assert "overcommit" not in problem.mend
+    [problem] = pool({"cpu": "80m"}, {})
+    assert problem.mend.endswith("overcommit: 100")
+
+
+def test_what_lies_on_a_cluster_that_is_gone_is_promised_no_more() -> None:
+    sections = {
+        "pools": {"default": {"capacity": {"cpu": "10"}}},
+        "computeClusters": {"a": CLUSTER, "b": {**CLUSTER, "state": "gone"}},
+        "tenants": {name: {"cluster": name} for name in ("a", "b")},
+    }
+    assert quota_checks.demands(sections)["default"][Dimension.CPU] == {"a": Decimal(8)}
+    assert list(quota_checks.check(sections)) == []
+
+
+def test_the_same_reference_is_named_whatever_the_order_of_the_file() -> None:
+    clusters = {name: {"kubeconfig": {"secret": "key"}} for name in ("west", "east", "north")}
+    for order in (clusters, dict(reversed(clusters.items()))):
+        values = {"computeClusters": order, "kcp": {"kubeconfig": {"secret": "key"}}}
+        assert references(values) == {"key": "pipeline-service:computeClusters.east.kubeconfig.secret"}
+
+
 def test_the_biggest_tenants_of_a_pool_are_named_first() -> None:
     sizes = ("1", "4", "2", "8", "500m")
     [problem] = pool({"cpu": "10"}, *({"quota": {"cpu": size}} for size in sizes))
@@ -141,6 +168,7 @@ def test_an_entry_that_is_wrong_elsewhere_still_counts() -> None:
         "https://GIT.example.com/team/app/",
         "https://git.example.com/team/app.git",
         "HTTPS://git.example.com/team/app.git/",
+        "https://git.example.com:443/team/app",
     ],
 )
 def test_the_ways_to_write_a_repository_are_one_repository(url: str) -> None:
@@ -225,6 +253,7 @@ KUBECONFIG = {
         "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJrdWJlIn0.c2ln",
         {"auths": {"registry.example.com": {"auth": "x"}}},
         '{"auths": {}}',
+        "postgres://u:p#hunter2@db",
     ],
 )
 def test_what_looks_like_a_credential_is_not_shown(value: object) -> None:
@@ -238,6 +267,11 @@ def test_what_looks_like_a_credential_is_not_shown(value: object) -> None:
         "https://git.example.com:8443/team/app",
         "registry.example.com:5000/mirror",
         "users of the gpu pool: ask for a token",
+        "For GPU users: ask for a token: see wiki",
+        "users: ask for a token: see wiki",
+        "https://dex.example.com:5556#alice@example.com",
+        {"auths": {"cluster": "east-1", "access": {"admins": {"users": ["alice"]}}}},
+        {name: {"cluster": "east-1"} for name in ("users", "clusters", "contexts")},
         {"users": ["alice"], "groups": ["team-a"]},
         {"clusters": ["east-1"]},
         "-----BEGIN CERTIFICATE-----",

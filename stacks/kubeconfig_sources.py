@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from releases.files import in_project
 from stacks import kubeconfigs
 from stacks.kubeconfigs import Kubeconfig, KubeconfigError
+from stacks.other_stacks import StackOutputs, StackReferenceError, read_stack_outputs
 from stacks.problems import Problem, key_path, shown
-from stacks.references import StackOutputs, StackReferenceError, read_stack_outputs
-from stacks.vocabulary import KCP_TARGET
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from stacks.partial import Entry
     from stacks.settings import EnvironmentSettings, KubeconfigSettings
@@ -52,14 +52,11 @@ class Sources:
         tuple
             Kubeconfigs by name of the target, and what is wrong with the others.
         """
-        references = {KCP_TARGET: (["kcp"], settings.kcp.kubeconfig)}
-        for name, cluster in sorted(settings.compute_clusters.items()):
-            references[name] = (["computeClusters", name], cluster.kubeconfig)
         found: dict[str, Kubeconfig] = {}
         problems: list[Problem] = []
-        for name, (place, reference) in references.items():
+        for place, reference in settings.kubeconfigs():
             try:
-                found[name] = self._kubeconfig(reference)
+                found[place[-1]] = self._kubeconfig(reference)
             except (KubeconfigError, StackReferenceError) as error:
                 key = self._at_fault(reference)
                 problems.append(
@@ -80,7 +77,7 @@ class Sources:
 
     def _kubeconfig(self, reference: KubeconfigSettings) -> Kubeconfig:
         if reference.path is not None:
-            return kubeconfigs.read(self.root / Path(reference.path).expanduser())
+            return kubeconfigs.read(in_project(self.root, reference.path))
         if reference.secret is not None:
             given: object = self.values[reference.secret]
         elif reference.environment is not None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stacks.references import StackReferenceError, read_stack_outputs
+from stacks.other_stacks import StackReferenceError, read_stack_outputs
 from tests.support.other_stacks import OtherStacks, secret, start
 
 STACK = "acme/infrastructure/production"
