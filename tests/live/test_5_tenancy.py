@@ -56,14 +56,14 @@ def test_an_onboarded_tenants_developer_runs_and_its_viewer_only_looks() -> None
 
 
 def test_a_user_granted_a_role_can_run_and_one_revoked_at_once_can_not() -> None:
-    assert create("dave", "team-b", pipeline_run("true")).status != 0
-    tenant("grant", "team-b", "developer", "--user", "dave")
+    assert create("bob", "team-b", pipeline_run("true")).status != 0
+    tenant("grant", "team-b", "developer", "--user", "bob")
     local("up")
-    assert finished("team-b", start("dave", "team-b")) == "Succeeded"
-    tenant("revoke", "team-b", "developer", "--user", "dave")
+    assert finished("team-b", start("bob", "team-b")) == "Succeeded"
+    tenant("revoke", "team-b", "developer", "--user", "bob")
     local("up")
     revoked = time.monotonic()
-    assert wait_until(lambda: create("dave", "team-b", pipeline_run("true")).status != 0, seconds=10)
+    assert wait_until(lambda: create("bob", "team-b", pipeline_run("true")).status != 0, seconds=10)
     sys.stdout.write(f"refused {time.monotonic() - revoked:.1f} s after `up`\n")
 
 
@@ -121,7 +121,7 @@ def test_finished_runs_are_pruned_to_the_retention_and_none_runs_again() -> None
     assert wait_until(all_finished, seconds=300, interval=3)
     pods = {pod["metadata"]["uid"] for pod in objects(CLUSTER, "pods", f"--namespace={NAMESPACE}")}
     retention = "--namespace=pipeline-service-retention"
-    kubectl(CLUSTER, "create", "job", "now", "--from=cronjob/retention", retention)
+    kubectl(CLUSTER, "create", "job", "now", "--from=cronjob/prune", retention)
     kubectl(CLUSTER, "wait", "job/now", retention, "--for=condition=Complete", "--timeout=300s")
     assert len(runs("team-b")) == 100
     assert len(runs("demo")) > 0
