@@ -31,7 +31,7 @@ down: $(STAMP) ## Destroy stack dev, then stop and remove everything
 test: test-unit test-engine test-live ## All tests
 
 test-unit: $(STAMP) ## Tests that need no environment, under a minute
-	@$(PYTHON) -m pytest tests/unit
+	@$(PYTHON) -m pytest --numprocesses=auto tests/unit
 
 test-engine: $(STAMP) ## Tests on the real engine and real API servers
 	@$(PYTHON) -m local tools
