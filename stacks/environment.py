@@ -50,7 +50,8 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
         What layered products build on.
     """
     settings = environment.settings
-    # deletionProtection: whether the engine refuses to delete what holds the work of others.
+    # deletionProtection: whether the engine refuses to delete what holds the work of others: the three
+    # workspaces, the API exports, and (by their place) tenants' workspaces and namespaces.
     protect = settings.deletion_protection
 
     # kcp: the service's workspace, with the workspaces "compute" and "tenants" in it.
@@ -69,13 +70,14 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
     compute = targets.kcp_workspace(COMPUTE, environment, settings.compute_path, after=[compute_workspace])
     tenants = targets.kcp_workspace(TENANTS, environment, settings.tenants_path, after=[tenants_workspace])
 
-    # computeClusters: each with its API export in kcp, its controllers, and the syncer between the two. An
-    # entry's pool and homeOf make nothing here: they are checked, and the pool is shown in the outputs.
+    # computeClusters: each with its API export in kcp, which its tenants bind; its ground (our namespace,
+    # access for incidents, admission); its controllers; the syncer, the agent between the two; and its
+    # retention. An entry's pool and homeOf make nothing here: they are checked, and the outputs show the pool.
     clusters: dict[str, pulumi.ProviderResource] = {}
     syncers: dict[str, pulumi.Resource] = {}
     for name in sorted(settings.compute_clusters):
-        # The entry's state steers its Provider, and the releases on it: unreachable leaves all as it is, gone
-        # forgets it.
+        # The entry's state steers what is on the cluster, by its Provider here and by mapping for its
+        # releases: unreachable leaves it as it is, gone forgets it. What is in kcp is managed on.
         cluster = clusters[name] = targets.compute_cluster(name, environment)
         export = ClusterApiExport(name, ClusterApiExportArgs(compute=compute, cluster=name, protect=protect))
         ground = ComputeCluster(name, ComputeClusterArgs(cluster=cluster))
@@ -95,6 +97,7 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
                 crds=mapping.release_args(environment, name, API_SYNCAGENT_CRDS, after=(ground,)),
                 # The section syncer, the same for every cluster.
                 pods=mapping.agent_pods(environment, name),
+                # It publishes Tekton's kinds in the export.
                 after=(export, tekton),
             ),
         )
@@ -103,9 +106,11 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
     # The gateway will stand here: Git events to the clusters above.
 
     # tenants: each a workspace in kcp, ours or (external) someone else's, and its place: namespaces with a
-    # quota on the cluster that its entry names. Up after that cluster's syncer, and so down before it:
-    # without the agent, its finalizers would hang. suspended, onSuspension and retired say what is left of
-    # both: mapping makes that a part of the place.
+    # quota on the cluster that its entry names. After both, a unit (a command with kcp's kubeconfig, so no
+    # Provider) applies what lies inside our workspace: the binding, access, the quota of stored runs. For an
+    # external one, its binders get the right to bind. All of it up after that cluster's syncer, and so down
+    # before it: without the agent, the finalizers of runs would hang. suspended, onSuspension and retired say
+    # what is left of both: mapping makes that a part of the place.
     for name, tenant in sorted(settings.tenants.items()):
         place = mapping.tenant_place(
             environment, name, clusters[tenant.cluster], after=(tenant_type, syncers[tenant.cluster])
