@@ -72,7 +72,7 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
 
     # computeClusters: each with its API export in kcp, which its tenants bind; its ground (our namespace,
     # access for incidents, admission); its controllers; the syncer, the agent between the two; and its
-    # retention. An entry's pool and homeOf make nothing here: they are checked, and the outputs show the pool.
+    # retention. An entry's pool and homeOf make nothing: they are checked, and the outputs show the pool.
     clusters: dict[str, pulumi.ProviderResource] = {}
     syncers: dict[str, pulumi.Resource] = {}
     for name in sorted(settings.compute_clusters):
