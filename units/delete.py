@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from units.errors import UNSERVED, KubectlError, UnitError
+from units.errors import NOT_FOUND, UNSERVED, KubectlError, UnitError
 from units.inventory import inventory_name, read_inventory
 from units.manifest import in_delete_stages, serialize
 
@@ -205,8 +206,12 @@ def _drain(kubectl: Kubectl, request: Request) -> int:
         except KubectlError as error:
             if UNSERVED not in error.stderr:
                 raise
-    deadline = time.monotonic() + _DRAIN_SECONDS
-    while (left := _remaining(kubectl, request)) and time.monotonic() < deadline:
+    fewest, deadline = sys.maxsize, 0.0
+    while left := _remaining(kubectl, request):
+        if len(left) < fewest:  # the controller works, however slowly
+            fewest, deadline = len(left), time.monotonic() + _DRAIN_SECONDS
+        elif time.monotonic() > deadline:
+            break
         time.sleep(_PAUSE_SECONDS)
     for resource, item in left:
         _release(kubectl, request, resource, item)
@@ -229,11 +234,15 @@ def _remaining(kubectl: Kubectl, request: Request) -> list[tuple[str, dict[str, 
 def _release(kubectl: Kubectl, request: Request, resource: str, item: dict[str, Any]) -> None:
     metadata = item["metadata"]
     kept = [one for one in metadata.get("finalizers", []) if one not in request.release_finalizers]
-    kubectl.run(
-        "patch",
-        resource,
-        metadata["name"],
-        f"--namespace={metadata.get('namespace', '')}",
-        "--type=merge",
-        f"--patch={json.dumps({'metadata': {'finalizers': kept}})}",
-    )
+    try:
+        kubectl.run(
+            "patch",
+            resource,
+            metadata["name"],
+            f"--namespace={metadata.get('namespace', '')}",
+            "--type=merge",
+            f"--patch={json.dumps({'metadata': {'finalizers': kept}})}",
+        )
+    except KubectlError as error:
+        if NOT_FOUND not in error.stderr:  # its controller let it go meanwhile, which is what was waited for
+            raise

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+NOT_FOUND: Final = "(NotFound)"
+"""What kubectl says of an object that is not there."""
+
 UNSERVED: Final = "the server doesn't have a resource type"
 """What kubectl says of a resource whose API is not there: no object of it is there either."""
 

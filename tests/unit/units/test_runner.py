@@ -236,6 +236,23 @@ def test_users_lose_access_before_their_objects_go_and_stuck_ones_are_let_go(
     assert '"finalizers": ["somebody/elses"]' in patch[-1]
 
 
+def test_what_goes_by_itself_while_it_is_being_let_go_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A tenant with 200 runs could not be removed: a run that the agent had let go meanwhile failed the unit.
+    monkeypatch.setattr("units.delete._DRAIN_SECONDS", 0)
+    kubectl = FakeKubectl()
+    run_apply(kubectl, manifest("APIBinding", "pipelines", "apis.kcp.io/v1alpha2"))
+    gone = manifest("Task", "gone", "tekton.dev/v1", "default")
+    gone["metadata"]["finalizers"] = ["syncagent.kcp.io/cleanup"]
+    kubectl.add(gone)
+    arguments = {
+        "UNIT_DRAIN": '["tasks.tekton.dev"]',
+        "UNIT_RELEASE_FINALIZERS": '["syncagent.kcp.io/cleanup"]',
+    }
+    kubectl.refuse["gone"] = 'Error from server (NotFound): tasks.tekton.dev "gone" not found'
+    run_delete(kubectl, **arguments)
+    assert "APIBinding" in [one.kind for one in kubectl.deleted]
+
+
 def test_namespaces_that_no_server_lets_go_are_not_asked_for() -> None:
     # A tenant's unit failed here: "namespaces "default" is forbidden: this namespace may not be deleted".
     kubectl = FakeKubectl()
