@@ -53,8 +53,8 @@ def kcp_rights(cluster: str) -> dict[str, Manifest]:
     """Make the rights in the workspace `compute`: to read and delete what the cluster's export holds.
 
     kcp asks for the verb of each request in the virtual workspace on `apiexports/content`. So this identity
-    makes no run and changes none, and reaches no other cluster's. (A fault of kcp 0.28.1 gives it more for some
-    seconds: docs/runbooks/retention.md.)
+    makes no run and changes none, and reaches no other cluster's. (A fault of kcp 0.28.1 gives it more for
+    some seconds: docs/runbooks/retention.md.)
 
     Parameters
     ----------
