@@ -106,57 +106,6 @@ def test_work_over_the_running_quota_waits_visibly_and_then_runs_while_others_go
     assert finished("team-b", second) == "Succeeded"
 
 
-@pytest.fixture
-def _retention_by_hand() -> Iterator[None]:
-    """Prune when the test says so, and not also by the clock."""
-
-    def suspend(value: str) -> None:
-        patch = f'{{"spec": {{"suspend": {value}}}}}'
-        kubectl(CLUSTER, "patch", "cronjob", "prune", RETENTION, f"--patch={patch}")
-
-    suspend("true")
-    try:
-        yield
-    finally:
-        suspend("false")
-
-
-@pytest.mark.usefixtures("_retention_by_hand")
-def test_stored_runs_are_limited_and_finished_ones_pruned_and_none_runs_again() -> None:
-    unstartable = pipeline_run("true") | {"spec": {"pipelineRef": {"name": "absent"}}}
-    before = len(runs("team-b"))
-    assert create("carol", "team-b", *[unstartable] * 30).status == 0
-    assert create("carol", "team-b", *[pipeline_run("true")] * 10).status == 0
-    over = create("carol", "team-b", *[unstartable] * 30)
-    assert over.status != 0
-    assert "exceeded quota" in over.err
-    everything = before + 40 + len(over.out.split())
-    assert everything <= STORED
-
-    def all_finished() -> bool:
-        states = [condition(one)[0] for one in runs("team-b").values()]
-        assert len(states) == everything
-        return all(state in {"True", "False"} for state in states)
-
-    assert wait_until(all_finished, seconds=300, interval=3)
-    pods = {pod["metadata"]["uid"] for pod in objects(CLUSTER, "pods", f"--namespace={NAMESPACE}")}
-    others = set(runs("demo"))
-    assert others
-    kubectl(CLUSTER, "create", "job", "now", "--from=cronjob/prune", RETENTION)
-    kubectl(CLUSTER, "wait", "job/now", RETENTION, "--for=condition=Complete", "--timeout=300s")
-    kept = set(runs("team-b"))
-    assert len(kept) == STORED // 2  # retention leaves half of the quota free
-    assert set(runs("demo")) == others
-
-    def followed() -> bool:
-        copies = objects(CLUSTER, "pipelineruns", f"--namespace={NAMESPACE}")
-        return {copy["metadata"]["name"] for copy in copies} == kept
-
-    assert wait_until(followed, seconds=180, interval=2)
-    left = {pod["metadata"]["uid"] for pod in objects(CLUSTER, "pods", f"--namespace={NAMESPACE}")}
-    assert left <= pods, "a pod was started: a pruned run came back and ran again"
-
-
 def test_a_suspended_tenant_keeps_everything_runs_nothing_and_comes_back() -> None:
     running = start("carol", "team-b", "sleep 45")
     assert wait_until(lambda: condition(runs("team-b")[running])[1] == "Running", seconds=30)
@@ -185,6 +134,60 @@ def test_a_tenant_that_stops_at_suspension_has_its_running_work_cancelled() -> N
     assert finished("team-b", running, seconds=60) == "Cancelled"
     tenant("resume", "team-b")
     local("up")
+
+
+@pytest.fixture
+def _retention_by_hand() -> Iterator[None]:
+    """Prune when the test says so, and not also by the clock."""
+
+    def suspend(value: str) -> None:
+        patch = f'{{"spec": {{"suspend": {value}}}}}'
+        kubectl(CLUSTER, "patch", "cronjob", "prune", RETENTION, f"--patch={patch}")
+
+    suspend("true")
+    try:
+        yield
+    finally:
+        suspend("false")
+
+
+@pytest.mark.usefixtures("_retention_by_hand")
+def test_stored_runs_are_limited_and_finished_ones_pruned_and_none_runs_again() -> None:
+    # After the tests that start runs: kcp 0.28 counts what is deleted for some minutes more.
+    unstartable = pipeline_run("true") | {"spec": {"pipelineRef": {"name": "absent"}}}
+    before = len(runs("team-b"))
+    assert create("carol", "team-b", *[unstartable] * 30).status == 0
+    assert create("carol", "team-b", *[pipeline_run("true")] * 10).status == 0
+    over = create("carol", "team-b", *[unstartable] * 30)
+    assert over.status != 0
+    assert "exceeded quota" in over.err
+    everything = before + 40 + len(over.out.split())
+    assert everything <= STORED
+
+    def all_finished() -> bool:
+        states = [condition(one)[0] for one in runs("team-b").values()]
+        assert len(states) == everything
+        return all(state in {"True", "False"} for state in states)
+
+    assert wait_until(all_finished, seconds=300, interval=3)
+    pods = {pod["metadata"]["uid"] for pod in objects(CLUSTER, "pods", f"--namespace={NAMESPACE}")}
+    others = set(runs("demo"))
+    assert others
+    kubectl(CLUSTER, "create", "job", "now", "--from=cronjob/prune", RETENTION)
+    kubectl(CLUSTER, "wait", "job/now", RETENTION, "--for=condition=Complete", "--timeout=300s")
+    # Retention leaves half of the quota free; a run goes once the agent has taken its copy away.
+    assert wait_until(lambda: len(runs("team-b")) <= STORED // 2, seconds=180, interval=2)
+    kept = set(runs("team-b"))
+    assert len(kept) == STORED // 2
+    assert set(runs("demo")) == others
+
+    def followed() -> bool:
+        copies = objects(CLUSTER, "pipelineruns", f"--namespace={NAMESPACE}")
+        return {copy["metadata"]["name"] for copy in copies} == kept
+
+    assert wait_until(followed, seconds=180, interval=2)
+    left = {pod["metadata"]["uid"] for pod in objects(CLUSTER, "pods", f"--namespace={NAMESPACE}")}
+    assert left <= pods, "a pod was started: a pruned run came back and ran again"
 
 
 def test_a_retired_tenant_leaves_an_export_and_nothing_else(tmp_path: Path) -> None:
