@@ -173,8 +173,10 @@ def test_stored_runs_are_limited_and_finished_ones_pruned_and_none_runs_again() 
     pods = {pod["metadata"]["uid"] for pod in objects(CLUSTER, "pods", f"--namespace={NAMESPACE}")}
     others = set(runs("demo"))
     assert others
-    kubectl(CLUSTER, "create", "job", "now", "--from=cronjob/prune", RETENTION)
-    kubectl(CLUSTER, "wait", "job/now", RETENTION, "--for=condition=Complete", "--timeout=300s")
+    job = f"by-hand-{time.time_ns()}"
+    kubectl(CLUSTER, "create", "job", job, "--from=cronjob/prune", RETENTION)
+    kubectl(CLUSTER, "wait", f"job/{job}", RETENTION, "--for=condition=Complete", "--timeout=300s")
+    kubectl(CLUSTER, "delete", "job", job, RETENTION)
     # Retention leaves half of the quota free; a run goes once the agent has taken its copy away.
     assert wait_until(lambda: len(runs("team-b")) <= STORED // 2, seconds=180, interval=2)
     kept = set(runs("team-b"))
