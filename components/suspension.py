@@ -18,12 +18,18 @@ SUSPENDED: Final = "pipeline-service/suspended"
 
 _API_VERSION: Final = "admissionregistration.k8s.io/v1"
 _NAME: Final = "pipeline-service-suspension"
+_STARTS_NOTHING: Final = (
+    "oldObject != null && !("
+    "has(oldObject.spec.status) && oldObject.spec.status == 'PipelineRunPending'"
+    " && (!has(object.spec.status) || object.spec.status == ''))"
+)
 
 
 def suspension_policy() -> Manifest:
     """Make the policy that refuses PipelineRuns, whoever makes them: the syncer, or what takes Git events.
 
-    TaskRuns are let through, so that a run that has started can finish.
+    Nor may a pending one be let go: it would start. TaskRuns are let through, so that a run that has started
+    can finish.
     """
     return {
         "apiVersion": _API_VERSION,
@@ -37,14 +43,14 @@ def suspension_policy() -> Manifest:
                     {
                         "apiGroups": ["tekton.dev"],
                         "apiVersions": ["*"],
-                        "operations": ["CREATE"],
+                        "operations": ["CREATE", "UPDATE"],
                         "resources": ["pipelineruns"],
                     }
                 ],
             },
             "validations": [
                 {
-                    "expression": "false",
+                    "expression": _STARTS_NOTHING,
                     "message": "the tenant is suspended, and no run starts",
                     "reason": "Forbidden",
                 }

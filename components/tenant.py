@@ -109,6 +109,8 @@ class Tenant(pulumi.ComponentResource):
                 drain=[f"{plural}.tekton.dev" for plural in PIPELINE_RESOURCES],
                 release_finalizers=[FINALIZER],
                 cancel=["pipelineruns.tekton.dev"] if place.stopped else [],
+                # A tenant's admin may write role bindings, and so could hold on to ours: the entry decides.
+                force=True,
             ),
             parent=self,
             depends_on=[home, *register_namespaces(name, place, parent=self)],

@@ -75,6 +75,8 @@ class UnitArgs:
         Resources whose objects are deleted before the unit is, those of its users included.
     release_finalizers
         Finalizers that are taken off such objects where nobody else does so in time.
+    force
+        Whether fields that somebody else holds are taken at once, not only at a raised incarnation.
     cancel
         Resources whose unfinished objects are cancelled once the unit is applied: runs of Tekton.
     leftovers
@@ -101,6 +103,7 @@ class UnitArgs:
     drain: Sequence[str] = ()
     release_finalizers: Sequence[str] = ()
     cancel: Sequence[str] = ()
+    force: bool = False
     leftovers: Sequence[Mapping[str, str]] = ()
     state: str = "active"
     lies_in: pulumi.Input[str] | None = None
@@ -140,6 +143,7 @@ def environment(args: UnitArgs) -> dict[str, pulumi.Input[str]]:
         if args.release_finalizers
         else None,
         "UNIT_CANCEL": json.dumps(list(args.cancel)) if args.cancel else None,
+        "UNIT_FORCE": "true" if args.force else None,
         "UNIT_LEFTOVERS": json.dumps([dict(one) for one in args.leftovers], sort_keys=True)
         if args.leftovers
         else None,

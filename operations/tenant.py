@@ -196,9 +196,10 @@ def revoke(file: StackFile, name: str, role: Role, who: Who) -> StackFile:
                     f'tenant "{name}": {_KINDS[key]} "{subject}" has no role {role}; '
                     f"{_described(entry, role)}"
                 )
-            position = present[key].index(subject)
-            present[key].remove(subject)
-            text = stack_file.remove(text, (*place, *role.keys, key, position), keep=_ENTRY)
+            while subject in present[key]:  # written twice, it would keep the role
+                position = present[key].index(subject)
+                del present[key][position]
+                text = stack_file.remove(text, (*place, *role.keys, key, position), keep=_ENTRY)
     return file.edited(text)
 
 

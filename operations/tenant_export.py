@@ -6,6 +6,7 @@ status, and each is marked pending, so that Tekton starts none whatever applies 
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -36,6 +37,9 @@ _TOKEN: Final = "kubernetes.io/service-account-token"  # noqa: S105 -- a type of
 
 _ORDER: Final = ("ServiceAccount", "ConfigMap", "Secret")
 """What others refer to comes first."""
+
+_WIDTH: Final = 1_000_000
+"""Characters of a line: a text is not folded."""
 
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -92,7 +96,7 @@ def export(server: ApiServer, tenant: str) -> Export:
         "# PipelineRuns are here for the record. They are marked pending, so that none runs again.",
     ]
     document = {"apiVersion": "v1", "kind": "List", "items": objects}
-    return Export(text="\n".join([*header, _dumped(document)]), counts=counts)
+    return Export(text="\n".join([*header, dumped(document)]), counts=counts)
 
 
 def has_users(server: ApiServer) -> bool:
@@ -151,7 +155,7 @@ def restore(server: ApiServer, text: str, namespaces: Sequence[str]) -> Mapping[
             "--server-side",
             f"--field-manager={FIELD_MANAGER}",
             "--filename=-",
-            stdin=_dumped(document),
+            stdin=json.dumps(document),
         )
     return Counter(one["kind"] for one in objects)
 
@@ -179,7 +183,8 @@ def is_tenants(one: Mapping[str, Any]) -> bool:
     return (
         not metadata["namespace"].startswith(RESERVED_NAMESPACES)
         and metadata["namespace"] != QUOTA_NAMESPACE
-        and not is_ours(one)
+        # Of these kinds only service accounts are made by this program; others may carry its label by chance.
+        and not (one["kind"] == "ServiceAccount" and is_ours(one))
         and (one["kind"], metadata["name"]) not in _BY_KCP
         and one.get("type") != _TOKEN
     )
@@ -261,7 +266,22 @@ def _is_servers(key: str) -> bool:
     return key == _LAST_APPLIED or prefix == "kcp.io" or prefix.endswith(".kcp.io")
 
 
-def _dumped(document: Mapping[str, Any]) -> str:
-    # The C library where there is one: an export can have megabytes.
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    return str(yaml.dump(document, Dumper=dumper, sort_keys=False, allow_unicode=True))
+def dumped(document: Mapping[str, Any]) -> str:
+    """Write a document as YAML in which every text is quoted.
+
+    Parameters
+    ----------
+    document
+        The document.
+    """
+    return str(yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_WIDTH))
+
+
+# The C library where there is one: an export can have megabytes.
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+    """Quotes every text, keys too: to kubectl a plain `y` is a boolean and `1e3` a number."""
+
+
+_Dumper.add_representer(
+    str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"')
+)

@@ -311,10 +311,18 @@ def _folder_path(value: str) -> str:
     return value
 
 
+_IPV4_MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
+_EVERYTHING_IPV6: Final = ipaddress.IPv6Network("::/0")
+
+
 def _cidr(value: str) -> str:
     try:
-        ipaddress.ip_network(value)
+        network = ipaddress.ip_network(value)
     except ValueError:
+        network = None
+    # As Kubernetes reads it: in no other spelling, and no IPv4 network dressed as an IPv6 one.
+    mapped = isinstance(network, ipaddress.IPv6Network) and network.overlaps(_IPV4_MAPPED)
+    if str(network) != value or (mapped and network != _EVERYTHING_IPV6):
         refuse("not a network", "write its first address and its length: 192.0.2.0/24, or 2001:db8::/32")
     return value
 

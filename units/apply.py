@@ -106,9 +106,9 @@ def _apply_all(kubectl: Kubectl, request: Request, manifests: Sequence[Manifest]
 def _server_side_apply(kubectl: Kubectl, request: Request, manifests: Sequence[Manifest]) -> None:
     if not manifests:
         return
-    # Fields that somebody else holds are left alone, and reported, on the first application. A raised
-    # incarnation is the order to mend: it takes them back.
-    force = ["--force-conflicts"] if request.incarnation else []
+    # Fields that somebody else holds are left alone, and reported, on the first application, unless the unit
+    # has them by right. A raised incarnation is the order to mend: it takes them back.
+    force = ["--force-conflicts"] if request.force or request.incarnation else []
     try:
         kubectl.run(
             "apply",

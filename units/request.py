@@ -90,6 +90,8 @@ class Request:
         Resources whose unfinished objects are cancelled once it is applied.
     leftovers
         What goes after the unit's own objects.
+    force
+        Whether fields that somebody else holds are taken at once, not only at a raised incarnation.
     abandoned
         Whether the cluster is lost for ever, so that there is nothing to delete.
     """
@@ -110,6 +112,7 @@ class Request:
     release_finalizers: tuple[str, ...]
     cancel: tuple[str, ...]
     leftovers: tuple[Leftover, ...]
+    force: bool
     abandoned: bool
 
     @property
@@ -185,6 +188,7 @@ def read_request(environment: Mapping[str, str]) -> Request:
         release_finalizers=tuple(_json_list(environment, "UNIT_RELEASE_FINALIZERS")),
         cancel=tuple(_json_list(environment, "UNIT_CANCEL")),
         leftovers=tuple(Leftover(**entry) for entry in _json_list(environment, "UNIT_LEFTOVERS")),
+        force=environment.get("UNIT_FORCE") == "true",
         abandoned=abandoned,
     )
 

@@ -317,9 +317,21 @@ def test_the_cluster_refuses_new_runs_of_a_suspended_tenant_alone_and_lets_tasks
         status, answer = cluster.request("POST", path, manifest)
         return status, str(answer.get("message", ""))
 
+    # It was left pending before the suspension was in force, or by the owner of an external workspace.
+    pending = pipeline_run("pending", "asleep")
+    pending["spec"]["status"] = "PipelineRunPending"
+    path = "/apis/tekton.dev/v1/namespaces/asleep/pipelineruns"
+    asleep: dict[str, Any] = {"metadata": {"labels": {"pipeline-service/suspended": None}}}
+    cluster.patch("/api/v1/namespaces/asleep", asleep)
+    until(lambda: cluster.request("POST", path, pending)[0] in {201, 409}, "a run is pending")
+    asleep["metadata"]["labels"]["pipeline-service/suspended"] = "true"
+    cluster.patch("/api/v1/namespaces/asleep", asleep)
     numbers = iter(range(10_000))
     until(lambda: make("PipelineRun", "asleep", f"try-{next(numbers)}")[0] == 403, "the policy is in force")
     assert "suspended" in make("PipelineRun", "asleep", "run")[1]
+    merge = {"content_type": "application/merge-patch+json"}
+    assert cluster.request("PATCH", f"{path}/pending", {"spec": {"status": None}}, **merge)[0] == 403
+    assert cluster.request("PATCH", f"{path}/pending", {"spec": {"status": "Cancelled"}}, **merge)[0] == 200
     assert make("TaskRun", "asleep", "task")[0] == 201
     assert make("PipelineRun", "awake", "run")[0] == 201
     cluster.patch("/api/v1/namespaces/asleep", {"metadata": {"labels": {"pipeline-service/suspended": None}}})

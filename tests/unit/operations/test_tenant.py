@@ -131,6 +131,13 @@ def test_what_is_granted_and_revoked_again_leaves_no_trace(project: Path, stack:
     assert done(project, "revoke", name, role, *who, stack=stack) == []
 
 
+def test_who_stands_there_twice_is_taken_out_twice(project: Path) -> None:
+    path = project / "Pulumi.dev.yaml"
+    path.write_text(path.read_text().replace("{users: [bob]}", "{users: [bob, erin, bob]}"))
+    done(project, "revoke", "demo", "viewer", "--user=bob")
+    assert StackFile.read(path).settings.tenants["demo"].access.viewers.users == ("erin",)
+
+
 @pytest.mark.parametrize(("stack", "name"), TENANTS)
 def test_what_is_suspended_and_resumed_leaves_no_trace(project: Path, stack: str, name: str) -> None:
     assert done(project, "suspend", name, stack=stack) == ["+      suspended: true"]

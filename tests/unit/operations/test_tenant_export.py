@@ -2,7 +2,10 @@
 
 from typing import Any
 
-from operations.tenant_export import cleaned, is_tenants
+import pytest
+import yaml
+
+from operations.tenant_export import cleaned, dumped, is_tenants
 
 RUN: dict[str, Any] = {
     "apiVersion": "tekton.dev/v1",
@@ -58,10 +61,25 @@ def test_an_object_keeps_everything_that_its_user_wrote() -> None:
     assert cleaned(made("ServiceAccount", secrets=[{"name": "old-token"}])) == made("ServiceAccount")
 
 
+@pytest.mark.parametrize(
+    "text", ["y", "n", "N", "yes", "on", "1e3", "12e4", "0o17", "1_000", "~", "2026-01-01"]
+)
+def test_a_text_stays_a_text_to_whoever_reads_the_export(text: str) -> None:
+    # kubectl reads a plain y as true and 12e4 as a number: a Secret's key, or the digest of a commit.
+    written = dumped({"data": {text: text}})
+    assert written == f'"data":\n  "{text}": "{text}"\n'
+    assert yaml.safe_load(written) == {"data": {text: text}}
+
+
 def test_what_kcp_and_this_program_made_is_not_the_tenants() -> None:
-    ours = made("ConfigMap")
-    ours["metadata"]["labels"] = {"app.kubernetes.io/part-of": "pipeline-service"}
+    labelled = {"app.kubernetes.io/part-of": "pipeline-service"}
+    ours = made("ServiceAccount", "ci")
+    ours["metadata"]["labels"] = labelled
     assert not is_tenants(ours)
+    # This program makes no other of these kinds: the label is a tenant's own, and the object would be lost.
+    theirs = made("Pipeline")
+    theirs["metadata"]["labels"] = labelled
+    assert is_tenants(theirs)
     assert not is_tenants(made("ConfigMap", "kube-root-ca.crt"))
     assert not is_tenants(made("ServiceAccount", "default"))
     assert not is_tenants(made("Secret", type="kubernetes.io/service-account-token"))

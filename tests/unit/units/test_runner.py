@@ -147,6 +147,14 @@ def test_fields_of_others_are_reported_and_taken_back_only_by_a_raised_incarnati
     assert forced["a"] is True
 
 
+def test_a_unit_with_a_right_to_its_fields_takes_them_at_once() -> None:
+    # A tenant's admin who changed our role binding could otherwise keep every later grant and revoke out.
+    kubectl = FakeKubectl()
+    run_apply(kubectl, manifest("ConfigMap", "a"), UNIT_FORCE="true")
+    forced = dict(zip([call[0].name for call in kubectl.applied], kubectl.forced, strict=True))
+    assert forced["a"] is True
+
+
 def test_a_manifest_that_is_not_the_reviewed_one_is_refused() -> None:
     kubectl = FakeKubectl()
     with pytest.raises(UnitError, match="was asked for"):
