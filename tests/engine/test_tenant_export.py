@@ -170,7 +170,7 @@ def kcp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kcp]:
     require_binaries("kubectl")
     with kcp_server(tmp_path_factory.mktemp("kcp"), [READER]) as server:
         kcp = Kcp(server, tmp_path_factory.mktemp("client"))
-        ours = plain("ConfigMap", "record")
+        ours = plain("ServiceAccount", "named-by-the-entry")
         ours["metadata"] |= {"namespace": "build", "labels": labels("tenant", tenant="old")}
         kcp.apply(f"{TENANTS}:old", *work(), ours)
         kcp.kubectl(
