@@ -123,6 +123,6 @@ def test_bad_settings_are_told_all_at_once_without_a_traceback(project: PulumiPr
         },
     )
     refused = project.up(fails=True)
-    assert 'pipeline-service:kcp.parnt: "root": unknown key; did you mean "parent"?' in refused
+    assert 'pipeline-service:kcp.parnt: unknown key; did you mean "parent"?' in refused
     assert 'pipeline-service:tenants.team-a.cluster: "east-1": there is no such compute cluster' in refused
     assert "Traceback" not in refused
