@@ -98,21 +98,15 @@ def syncers_run(clusters: Sequence[Cluster]) -> Iterator[None]:
         raise LocalError("\n".join(str(error) for error in failures.values()))
 
 
-def start_syncer(cluster: Cluster) -> bool:
-    """Start a cluster's syncer as its Deployment says; without a Deployment, none runs.
-
-    Returns
-    -------
-    bool
-        Whether a process was started.
-    """
+def start_syncer(cluster: Cluster) -> None:
+    """Start a cluster's syncer as its Deployment says; without a Deployment, none runs."""
     namespace = f"--namespace={SYNCER_NAMESPACE}"
     listed = cluster.kubectl("get", "deployments", namespace, "--output=json")
     deployments = json.loads(listed)["items"]
     if not deployments:
         # Its account went too, and with it the token that a process from before would hold.
         stop_named(cluster.owner, f"{cluster.name}/{SYNCER}")
-        return False
+        return
     (deployment,) = deployments
     pod = deployment["spec"]["template"]["spec"]
     arguments = dict(argument.partition("=")[::2] for argument in pod["containers"][0]["args"])
@@ -133,7 +127,7 @@ def start_syncer(cluster: Cluster) -> bool:
     program = str(cluster.toolchain.program(API_SYNCAGENT, "api-syncagent"))
     daemon = cluster.daemon(SYNCER, (program, *flags), inputs=(kcp,))
     if current(daemon) is not None:
-        return False
+        return
     account = pod["serviceAccountName"]
     token = cluster.kubectl("create", "token", account, namespace, f"--duration={_TOKEN_HOURS}h").strip()
     authority = cluster.authority().pair.certificate.read_bytes()
@@ -141,4 +135,4 @@ def start_syncer(cluster: Cluster) -> bool:
         server=cluster.server, authority=authority, user=account, credential={"token": token}
     )
     write_atomic(own, content, mode=0o600)
-    return start(daemon)
+    start(daemon)
