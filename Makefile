@@ -53,8 +53,9 @@ format: $(STAMP) ## Format the code
 	@.venv/bin/ruff format .
 	@.venv/bin/ruff check --fix .
 
+# Extras stay written: for one that is not, Debian's pip asks for the newest version, and refuses it for want of a hash.
 lock: $(STAMP) ## Write the hash-pinned requirements anew from pyproject.toml
-	@.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	@.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --no-annotate --no-header \
 	  --python-version 3.11 --extra program pyproject.toml -o requirements.txt
-	@.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	@.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --no-annotate --no-header \
 	  --python-version 3.11 --extra program --extra dev --constraint requirements.txt pyproject.toml -o requirements-dev.txt
