@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 TEKTON_PIPELINES: Final = "tekton-pipelines"
+TEKTON_TRIGGERS: Final = "tekton-triggers"
+TEKTON_TRIGGERS_INTERCEPTORS: Final = "tekton-triggers-interceptors"
+TEKTON_CHAINS: Final = "tekton-chains"
+ARGO_CD: Final = "argo-cd"
+ARGO_CD_HA: Final = "argo-cd-ha"
 API_SYNCAGENT_CRDS: Final = "api-syncagent-crds"
 
 PYTHON_IMAGE: Final = "docker.io/library/python:3.11-slim-bookworm"
@@ -60,13 +65,20 @@ def catalog() -> Mapping[str, CatalogEntry]:
     return {name: CatalogEntry.model_validate(entry) for name, entry in document.items()}
 
 
-def find(name: str) -> CatalogEntry:
+def find(name: str, version: str | None = None) -> CatalogEntry:
     """Find a release.
 
     Parameters
     ----------
     name
         Its name in the catalog.
+    version
+        The version that is wanted; by default the one that the catalog pins.
+
+    Returns
+    -------
+    CatalogEntry
+        Its entry, with the wanted version for the pinned one.
 
     Raises
     ------
@@ -76,12 +88,10 @@ def find(name: str) -> CatalogEntry:
     entry = catalog().get(name)
     if entry is None:
         raise ReleaseError(f"there is no release {name}", f"use one of {', '.join(sorted(catalog()))}")
-    if entry.version not in entry.supported:
-        raise ReleaseError(
-            f"{name} {entry.version} is not supported",
-            f"use one of {', '.join(entry.supported)} in releases/catalog.yaml",
-        )
-    return entry
+    wanted = entry.version if version is None else version
+    if wanted not in entry.supported:
+        raise ReleaseError(f"{name} {wanted} is not supported", f"use one of {', '.join(entry.supported)}")
+    return entry.model_copy(update={"version": wanted})
 
 
 def file_name(name: str, version: str) -> str:

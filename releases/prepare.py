@@ -11,6 +11,7 @@ from typing import Any, Final
 import yaml
 
 from releases import fetch
+from releases.adaptation import UNADAPTED, Adaptation
 from releases.catalog import find
 from releases.errors import ReleaseError
 from releases.files import RUN_FOLDER, write_atomic
@@ -18,8 +19,8 @@ from releases.transform import serialize, transform
 
 _SHORT: Final = 12
 
-_TRANSFORMATION: Final = Path(__file__).with_name("transform.py").read_bytes()
-"""A part of the cache's key: what an earlier version of that module made is not taken for this one's."""
+_TRANSFORMATION: Final = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+"""A part of the cache's key: what an earlier version of this package made is not taken for this one's."""
 
 # The C parser reads Tekton's 3 MB in about a tenth of the time; PyYAML is also built without it.
 _Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -47,13 +48,25 @@ class PreparedRelease:
     manifest: Path
 
 
-def prepare(name: str, *, directory: Path | None, root: Path, folder: Path) -> PreparedRelease:
+def prepare(  # noqa: PLR0913 -- what is installed, and three places
+    name: str,
+    *,
+    version: str | None = None,
+    adaptation: Adaptation = UNADAPTED,
+    directory: Path | None,
+    root: Path,
+    folder: Path,
+) -> PreparedRelease:
     """Make a release's manifest ready to be applied.
 
     Parameters
     ----------
     name
         Name of the release.
+    version
+        Its version; by default the one that the catalog pins.
+    adaptation
+        What the settings change of it.
     directory
         Folder that holds its manifest as published, or None to fetch it.
     root
@@ -66,24 +79,25 @@ def prepare(name: str, *, directory: Path | None, root: Path, folder: Path) -> P
     ReleaseError
         The manifest is not there, not what was expected, or not a manifest.
     """
-    entry = find(name)
+    entry = find(name, version)
     content = fetch.source(name, entry, directory=directory, cache=root / RUN_FOLDER / "releases")
     # What it is made of, and by what, names what is made: an unchanged preview only hashes the source.
-    key = hashlib.sha256(content + f"{name} {entry.version}".encode() + _TRANSFORMATION).hexdigest()
+    what = f"{name} {entry.version} {adaptation.as_json()}"
+    key = hashlib.sha256(content + what.encode() + _TRANSFORMATION).hexdigest()
     index = root / folder / f"{name}.json"
-    if index.is_file():
-        known = _read_index(index)
-        digest = known.get(key)
-        if digest is not None and _holds(root / _file(folder, name, digest), digest):
-            return PreparedRelease(
-                name=name, version=entry.version, sha256=digest, manifest=_file(folder, name, digest)
-            )
-    text = serialize(transform(name, _parsed(name, content)))
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    manifest = _file(folder, name, digest)
-    write_atomic(root / manifest, text)
-    write_atomic(index, json.dumps({key: digest}) + "\n")
-    return PreparedRelease(name=name, version=entry.version, sha256=digest, manifest=manifest)
+    known = _read_index(index)
+    digest = known.get(key)
+    if digest is None or not _holds(root / _file(folder, name, digest), digest):
+        text = serialize(transform(name, _parsed(name, content), adaptation))
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        write_atomic(root / _file(folder, name, digest), text)
+        # Clusters may have a release in several versions and adaptations: each keeps its line.
+        lines = {**known, key: digest}
+        there = {line: made for line, made in lines.items() if (root / _file(folder, name, made)).is_file()}
+        write_atomic(index, json.dumps(there, sort_keys=True) + "\n")
+    return PreparedRelease(
+        name=name, version=entry.version, sha256=digest, manifest=_file(folder, name, digest)
+    )
 
 
 def _holds(path: Path, digest: str) -> bool:
@@ -98,8 +112,8 @@ def _file(folder: Path, name: str, digest: str) -> Path:
 def _read_index(path: Path) -> dict[str, str]:
     try:
         index = json.loads(path.read_text())
-    except ValueError:
-        # Broken by somebody: it is only a cache.
+    except (FileNotFoundError, ValueError):
+        # Not there yet, or broken by somebody: it is only a cache.
         return {}
     return index if isinstance(index, dict) else {}
 

@@ -6,30 +6,38 @@ import copy
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from releases.adaptation import UNADAPTED, Adaptation
 from releases.catalog import TEKTON_PIPELINES
 from releases.errors import ReleaseError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
 RUN_SERVICE_ACCOUNT: Final = "pipeline"
 """ServiceAccount of tenants' namespaces on a cluster, under which runs execute when they name none."""
 
 Manifest = dict[str, Any]
 
-_TEKTON_DEFAULTS: Final[Mapping[str, str]] = {
-    # A namespace's own "default" account is shared with whatever else runs there, and must never be synced.
-    "default-service-account": RUN_SERVICE_ACCOUNT,
+_EVERYWHERE: Final[Mapping[str, Mapping[str, Mapping[str, str]]]] = {
+    TEKTON_PIPELINES: {
+        "config-defaults": {
+            # A namespace's own "default" account is shared with whatever else runs there, and must never be
+            # synced.
+            "default-service-account": RUN_SERVICE_ACCOUNT,
+        },
+        "feature-flags": {
+            # Tenants' namespaces enforce Pod Security; without this Tekton's own containers would lack a
+            # security context.
+            "set-security-context": "true",
+        },
+    },
 }
-
-_TEKTON_FEATURES: Final[Mapping[str, str]] = {
-    # Tenants' namespaces enforce Pod Security; without this Tekton's own containers would lack a security
-    # context.
-    "set-security-context": "true",
-}
+"""By release and ConfigMap: what is set in its data whatever the settings are, and whatever they say."""
 
 
-def transform(name: str, manifests: Iterable[Mapping[str, Any]]) -> list[Manifest]:
+def transform(
+    name: str, manifests: Iterable[Mapping[str, Any]], adaptation: Adaptation = UNADAPTED
+) -> list[Manifest]:
     """Change a release's objects into those that are installed.
 
     Parameters
@@ -38,6 +46,8 @@ def transform(name: str, manifests: Iterable[Mapping[str, Any]]) -> list[Manifes
         Name of the release.
     manifests
         Its objects as published; they are left as they are.
+    adaptation
+        What the settings change of it.
 
     Returns
     -------
@@ -50,8 +60,8 @@ def transform(name: str, manifests: Iterable[Mapping[str, Any]]) -> list[Manifes
         An object that must be changed is not there: the release is not what this function knows.
     """
     objects = [copy.deepcopy(dict(manifest)) for manifest in manifests]
-    for change in _CHANGES.get(name, ()):
-        change(name, objects)
+    for data in (adaptation.config_maps, _EVERYWHERE.get(name, {})):
+        _set_config_maps(name, objects, data)
     return sorted(objects, key=_order)
 
 
@@ -78,8 +88,10 @@ def _order(manifest: Mapping[str, Any]) -> tuple[str, str, str, str]:
     )
 
 
-def _set_tekton_configuration(name: str, objects: list[Manifest]) -> None:
-    for config_map, data in (("config-defaults", _TEKTON_DEFAULTS), ("feature-flags", _TEKTON_FEATURES)):
+def _set_config_maps(
+    name: str, objects: list[Manifest], config_maps: Mapping[str, Mapping[str, str]]
+) -> None:
+    for config_map, data in config_maps.items():
         for manifest in objects:
             if manifest.get("kind") == "ConfigMap" and manifest.get("metadata", {}).get("name") == config_map:
                 manifest["data"] = {**(manifest.get("data") or {}), **data}
@@ -88,8 +100,3 @@ def _set_tekton_configuration(name: str, objects: list[Manifest]) -> None:
             raise ReleaseError(
                 f"{name} has no ConfigMap {config_map}", "use a manifest of a version the catalog supports"
             )
-
-
-_CHANGES: Final[Mapping[str, tuple[Callable[[str, list[Manifest]], None], ...]]] = {
-    TEKTON_PIPELINES: (_set_tekton_configuration,),
-}

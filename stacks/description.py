@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from components import openshift_pipelines
 from components.names import tenant_namespace
-from releases.catalog import TEKTON_PIPELINES
 from stacks.outputs import (
     ApiExportOutputs,
     ComputeClusterOutputs,
@@ -54,7 +53,7 @@ def describe(environment: LoadedEnvironment) -> EnvironmentOutputs:
                 state=cluster.state,
                 distribution=cluster.distribution,
                 api_export=ApiExportOutputs(path=settings.compute_path, name=name),
-                releases=_releases(environment, cluster.distribution),
+                releases=_releases(environment, name),
             )
             for name, cluster in sorted(settings.compute_clusters.items())
         },
@@ -63,10 +62,9 @@ def describe(environment: LoadedEnvironment) -> EnvironmentOutputs:
     )
 
 
-def _releases(environment: LoadedEnvironment, distribution: Distribution) -> dict[str, str]:
+def _releases(environment: LoadedEnvironment, cluster: str) -> dict[str, str]:
     """Name what is installed on a cluster, with its version; of an operator that is its channel."""
-    versions = {name: release.version for name, release in sorted(environment.releases.items())}
-    if distribution is Distribution.OPENSHIFT:
-        versions.pop(TEKTON_PIPELINES, None)
+    versions = {name: release.version for name, release in sorted(environment.prepared[cluster].items())}
+    if environment.settings.compute_clusters[cluster].distribution is Distribution.OPENSHIFT:
         versions[openshift_pipelines.OPERATOR] = openshift_pipelines.CHANNEL
     return versions

@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING, Any, Final
 import pulumi
 from pulumi.runtime import config as runtime_config
 
-from releases.catalog import API_SYNCAGENT_CRDS, TEKTON_PIPELINES
 from releases.errors import ReleaseError
 from releases.files import RUN_FOLDER, in_project, write_atomic
 from releases.prepare import PreparedRelease, prepare
 from stacks.backends import state_warnings
 from stacks.kubeconfig_sources import Sources
 from stacks.kubeconfigs import Kubeconfig
+from stacks.mapping_releases import adaptation
 from stacks.notices import notices
 from stacks.problems import PROJECT, Problem, SettingsError, key_path, shown
 from stacks.settings import EnvironmentSettings
 from stacks.validation import validated
-from stacks.vocabulary import KCP_TARGET, Distribution
+from stacks.vocabulary import KCP_TARGET
+from stacks.wanted_releases import wanted_releases
 from stacks.yaml_text import YamlError, parse
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ class LoadedEnvironment:
         The settings.
     kubeconfigs
         The kubeconfig of `kcp` and of each compute cluster, by name.
-    releases
-        The releases' manifests, ready to apply, by name; empty where there is no compute cluster.
+    prepared
+        By compute cluster: the releases it gets, ready to apply, by name.
     folder
         Folder of the files made for this stack, relative to the project's folder.
     """
@@ -53,13 +54,25 @@ class LoadedEnvironment:
     stack: str
     settings: EnvironmentSettings
     kubeconfigs: Mapping[str, Kubeconfig]
-    releases: Mapping[str, PreparedRelease]
+    prepared: Mapping[str, Mapping[str, PreparedRelease]]
     folder: Path
 
     @property
     def kcp(self) -> Kubeconfig:
         """The kubeconfig of kcp."""
         return self.kubeconfigs[KCP_TARGET]
+
+    def release(self, cluster: str, name: str) -> PreparedRelease:
+        """Find a release as a cluster gets it.
+
+        Parameters
+        ----------
+        cluster
+            Name of the cluster.
+        name
+            Name of the release, one of those that `wanted_releases` names for the cluster.
+        """
+        return self.prepared[cluster][name]
 
     def kubeconfig_file(self, target: str) -> Path:
         """Name the file in which the units find a target's kubeconfig.
@@ -113,11 +126,11 @@ def load(project: Path | None = None) -> LoadedEnvironment:
     _warn(settings, root, stack)
     targets, problems = Sources(root=root, values=values, variables=os.environ).kubeconfigs(settings)
     folder = Path(RUN_FOLDER) / stack
-    releases = _prepared(settings, root, folder, problems)
+    prepared = _prepared(settings, root, folder, problems)
     if problems:
         raise SettingsError(problems)
     environment = LoadedEnvironment(
-        stack=stack, settings=settings, kubeconfigs=targets, releases=releases, folder=folder
+        stack=stack, settings=settings, kubeconfigs=targets, prepared=prepared, folder=folder
     )
     if not pulumi.runtime.is_dry_run():
         for name, kubeconfig in targets.items():
@@ -213,39 +226,39 @@ def _parsed(text: object) -> object:
     return text
 
 
-def needed_releases(settings: EnvironmentSettings) -> list[str]:
-    """List the releases that an environment's clusters need: to OpenShift, Tekton comes by its operator.
-
-    Parameters
-    ----------
-    settings
-        The settings.
-    """
-    distributions = {cluster.distribution for cluster in settings.compute_clusters.values()}
-    tekton = [TEKTON_PIPELINES] if Distribution.KUBERNETES in distributions else []
-    return [API_SYNCAGENT_CRDS, *tekton] if distributions else []
-
-
 def _prepared(
     settings: EnvironmentSettings, root: Path, folder: Path, problems: list[Problem]
-) -> dict[str, PreparedRelease]:
-    directory = settings.releases.directory
-    releases: dict[str, PreparedRelease] = {}
-    for name in needed_releases(settings):
-        try:
-            releases[name] = prepare(
-                name,
-                directory=None if directory is None else in_project(root, directory),
-                root=root,
-                folder=folder / "manifests",
-            )
-        except ReleaseError as error:
-            problems.append(
-                Problem(
-                    key=key_path(["releases", "directory"]),
-                    value=shown(directory) if directory else "",
-                    why=error.why,
-                    mend=error.mend,
-                )
-            )
-    return releases
+) -> dict[str, dict[str, PreparedRelease]]:
+    setting = settings.releases.directory
+    directory = None if setting is None else in_project(root, setting)
+    # Most clusters get the very same: each different one is read once.
+    made: dict[tuple[str, str, str], PreparedRelease | None] = {}
+    prepared: dict[str, dict[str, PreparedRelease]] = {}
+    for cluster, releases in wanted_releases(settings).items():
+        prepared[cluster] = {}
+        for name, version in releases.items():
+            adapted = adaptation(settings, cluster, name)
+            key = (name, version, adapted.as_json())
+            if key not in made:
+                try:
+                    made[key] = prepare(
+                        name,
+                        version=version,
+                        adaptation=adapted,
+                        directory=directory,
+                        root=root,
+                        folder=folder / "manifests",
+                    )
+                except ReleaseError as error:
+                    made[key] = None
+                    problem = Problem(
+                        key=key_path(["releases", "directory"]),
+                        value=shown(setting) if setting else "",
+                        why=error.why,
+                        mend=error.mend,
+                    )
+                    if problem not in problems:
+                        problems.append(problem)
+            if (one := made[key]) is not None:
+                prepared[cluster][name] = one
+    return prepared

@@ -249,7 +249,7 @@ def release_args(
     """
     settings = environment.settings.compute_clusters[cluster]
     return ReleaseArgs(
-        release=environment.releases[release],
+        release=environment.release(cluster, release),
         kubeconfig=str(environment.kubeconfig_file(cluster)),
         incarnation=settings.incarnation,
         state=settings.state,

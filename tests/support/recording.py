@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Never
@@ -11,12 +12,15 @@ import pulumi
 from pulumi.runtime import mocks, rpc
 from pulumi.runtime.settings import SETTINGS, set_root_resource
 
+from releases.adaptation import UNADAPTED, Adaptation
 from releases.prepare import PreparedRelease
 from stacks.environment import compose
 from stacks.kubeconfigs import Kubeconfig
-from stacks.loader import LoadedEnvironment, needed_releases
+from stacks.loader import LoadedEnvironment
+from stacks.mapping_releases import adaptation
 from stacks.outputs import EnvironmentOutputs
 from stacks.settings import EnvironmentSettings
+from stacks.wanted_releases import wanted_releases
 
 TOKEN = "bWFkZS11cC10b2tlbg=="
 """The made-up token that kcp gives a syncer's ServiceAccount here, base64 of `made-up-token`."""
@@ -130,21 +134,26 @@ def kubeconfig(host: str) -> Kubeconfig:
     return Kubeconfig(f"https://{host}:6443", {"certificate-authority-data": "Q0E="}, {"token": CREDENTIAL})
 
 
+def made_up_release(name: str, version: str, adaptation: Adaptation = UNADAPTED) -> PreparedRelease:
+    """Make a release that differs, as a prepared one does, with its version and its adaptation."""
+    digest = hashlib.sha256(f"{name} {version} {adaptation.as_json()}".encode()).hexdigest()
+    return PreparedRelease(
+        name=name, version=version, sha256=digest, manifest=Path(f".run/dev/{name}-{digest[:12]}.yaml")
+    )
+
+
 def loaded(settings: EnvironmentSettings) -> LoadedEnvironment:
-    releases = {
-        name: PreparedRelease(
-            name=name, version=version, sha256=digit * 64, manifest=Path(f".run/dev/{name}.yaml")
-        )
-        for name, version, digit in (
-            ("tekton-pipelines", "v1.6.0", "a"),
-            ("api-syncagent-crds", "v0.7.0", "b"),
-        )
-    }
     return LoadedEnvironment(
         stack="dev",
         settings=settings,
         kubeconfigs={name: kubeconfig(name) for name in ("kcp", *settings.compute_clusters)},
-        releases={name: releases[name] for name in needed_releases(settings)},
+        prepared={
+            cluster: {
+                name: made_up_release(name, version, adaptation(settings, cluster, name))
+                for name, version in releases.items()
+            }
+            for cluster, releases in wanted_releases(settings).items()
+        },
         folder=Path(".run/dev"),
     )
 

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from releases import fetch
+from releases.adaptation import UNADAPTED, Adaptation
 from releases.catalog import API_SYNCAGENT_CRDS, TEKTON_PIPELINES, CatalogEntry, catalog, find
 from releases.errors import ReleaseError
 from releases.prepare import PreparedRelease, prepare
@@ -50,7 +51,7 @@ def offline(_: str) -> bytes:
 
 
 def test_the_catalog_pins_a_supported_version_of_each_release() -> None:
-    assert {TEKTON_PIPELINES, API_SYNCAGENT_CRDS} == set(catalog())
+    assert {TEKTON_PIPELINES, API_SYNCAGENT_CRDS} <= set(catalog())
     for name, entry in catalog().items():
         assert entry.version in entry.supported
         assert find(name).location().startswith("https://")
@@ -60,6 +61,14 @@ def test_the_catalog_pins_a_supported_version_of_each_release() -> None:
 def test_an_unknown_release_is_refused_by_name() -> None:
     with pytest.raises(ReleaseError, match="no release nothing; use one of api-syncagent-crds"):
         find("nothing")
+
+
+def test_a_version_is_found_where_it_is_supported_and_refused_with_those_that_are() -> None:
+    assert find(TEKTON_PIPELINES, "v1.6.0").version == "v1.6.0"
+    with pytest.raises(
+        ReleaseError, match=r"tekton-pipelines v0\.1\.0 is not supported; use one of .*v1\.6\.0"
+    ):
+        find(TEKTON_PIPELINES, "v0.1.0")
 
 
 def test_a_fetched_manifest_is_recorded_and_verified_ever_after(tmp_path: Path) -> None:
@@ -145,11 +154,17 @@ def test_the_units_runner_reads_what_is_written() -> None:
     assert parse(serialize(TEKTON)) == TEKTON
 
 
-def prepared(tmp_path: Path, content: str) -> PreparedRelease:
+def prepared(tmp_path: Path, content: str, adaptation: Adaptation = UNADAPTED) -> PreparedRelease:
     directory = tmp_path / "releases"
     directory.mkdir(exist_ok=True)
     (directory / "tekton-pipelines-v1.6.0.yaml").write_text(content)
-    return prepare(TEKTON_PIPELINES, directory=directory, root=tmp_path, folder=Path(".run/dev/manifests"))
+    return prepare(
+        TEKTON_PIPELINES,
+        adaptation=adaptation,
+        directory=directory,
+        root=tmp_path,
+        folder=Path(".run/dev/manifests"),
+    )
 
 
 def test_the_digest_is_that_of_what_is_applied(tmp_path: Path) -> None:
@@ -175,12 +190,55 @@ def test_a_lost_or_broken_cache_is_made_anew(tmp_path: Path) -> None:
     assert (tmp_path / first.manifest).is_file()
 
 
+def test_an_adaptation_sets_data_of_config_maps_but_never_what_is_set_everywhere() -> None:
+    adaptation = Adaptation(
+        config_maps={
+            "config-logging": {"level": "debug"},
+            "config-defaults": {"default-timeout-minutes": "90", "default-service-account": "default"},
+        }
+    )
+    made = {one["metadata"]["name"]: one["data"] for one in transform(TEKTON_PIPELINES, TEKTON, adaptation)}
+    assert made["config-logging"] == {"level": "debug"}
+    assert made["config-defaults"] == {
+        "default-timeout-minutes": "90",
+        "default-service-account": "pipeline",
+    }
+
+
+def test_an_adaptation_of_a_config_map_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ReleaseError, match="tekton-pipelines has no ConfigMap config-nothing"):
+        transform(TEKTON_PIPELINES, TEKTON, Adaptation(config_maps={"config-nothing": {"a": "b"}}))
+
+
+def test_equal_adaptations_are_equal_texts() -> None:
+    one = Adaptation(config_maps={"a": {"x": "1", "y": "2"}, "b": {}})
+    other = Adaptation(config_maps={"b": {}, "a": {"y": "2", "x": "1"}})
+    assert one.as_json() == other.as_json() != UNADAPTED.as_json()
+
+
+def test_each_adaptation_is_prepared_once_and_none_is_taken_for_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = yaml.safe_dump_all(TEKTON)
+    adaptation = Adaptation(config_maps={"config-logging": {"level": "debug"}})
+    plain, adapted = prepared(tmp_path, text), prepared(tmp_path, text, adaptation)
+    assert plain.sha256 != adapted.sha256
+    assert '"level":"debug"' in (tmp_path / adapted.manifest).read_text()
+    assert '"level":"debug"' not in (tmp_path / plain.manifest).read_text()
+
+    def fail(*_: object, **__: object) -> None:
+        pytest.fail("parsed again")
+
+    monkeypatch.setattr("yaml.load_all", fail)
+    assert (prepared(tmp_path, text), prepared(tmp_path, text, adaptation)) == (plain, adapted)
+
+
 def test_a_changed_transformation_is_applied_to_an_unchanged_publication(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = yaml.safe_dump_all(TEKTON)
     first = prepared(tmp_path, text)
-    monkeypatch.setattr("releases.prepare.transform", lambda _, manifests: manifests[:1])
+    monkeypatch.setattr("releases.prepare.transform", lambda _, manifests, __: manifests[:1])
     assert prepared(tmp_path, text) == first
     monkeypatch.setattr("releases.prepare._TRANSFORMATION", b"another module")
     assert prepared(tmp_path, text).sha256 != first.sha256

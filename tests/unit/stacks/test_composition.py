@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from stacks.loader import needed_releases, read_stack_file
-from tests.support.recording import CREDENTIAL, TOKEN, Recorder, environment, record
+from stacks.loader import read_stack_file
+from stacks.wanted_releases import wanted_releases
+from tests.support.recording import CREDENTIAL, TOKEN, Recorder, environment, made_up_release, record
 
 PROJECT = Path(__file__).parents[3]
 
@@ -79,7 +80,7 @@ def test_commands_run_constant_scripts() -> None:
 
 def test_a_release_is_updated_never_replaced_when_its_manifest_changes() -> None:
     apply = dev().named("local-a-tekton-pipelines-apply")
-    assert apply.inputs["environment"]["UNIT_SHA256"] == "a" * 64
+    assert apply.inputs["environment"]["UNIT_SHA256"] == made_up_release("tekton-pipelines", "v1.6.0").sha256
     assert apply.inputs["create"] == apply.inputs["update"]
     assert "triggers" not in apply.inputs
 
@@ -364,7 +365,7 @@ def test_tekton_comes_to_openshift_by_its_operator_and_elsewhere_as_a_release() 
 
 def test_an_environment_of_openshift_alone_needs_no_manifest_of_tekton() -> None:
     settings = environment({"a": {"distribution": "openshift"}})
-    assert needed_releases(settings) == ["api-syncagent-crds"]
+    assert wanted_releases(settings) == {"a": {"api-syncagent-crds": "v0.7.0"}}
     recorder, _ = record(settings)
     assert recorder.named("a-tekton-config-ready").urn in recorder.reaches(recorder.named("a-agent").urn)
 

@@ -319,6 +319,16 @@ def test_unreadable_kubeconfigs_and_releases_are_told_together(project: Path) ->
     )
 
 
+def test_what_is_wrong_with_a_release_is_told_once_however_many_clusters_get_it(project: Path) -> None:
+    (project / "releases/tekton-pipelines-v1.6.0.yaml").unlink()
+    (project / "b.yaml").write_text((project / "a.yaml").read_text().replace("host:1", "host:2"))
+    clusters = {"a": CLUSTER, "b": {"kubeconfig": {"path": "b.yaml"}}}
+    engine({**FULL, "computeClusters": clusters}, preview=True)
+    with pytest.raises(SettingsError) as caught:
+        load()
+    assert len([line for line in str(caught.value).splitlines() if "tekton-pipelines" in line]) == 1
+
+
 @pytest.mark.parametrize("key", sorted(known_keys()[""]))
 def test_a_section_with_nothing_in_it_counts_as_not_given_in_the_file_and_for_the_engine(
     project: Path, key: str
@@ -353,10 +363,10 @@ def test_a_scalar_that_the_engine_hands_over_as_text_is_understood(project: Path
 def test_an_unchanged_release_is_not_parsed_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert project.is_dir()
     engine(FULL, preview=True)
-    first = load().releases
+    first = load().prepared
 
     def fail(*_: object, **__: object) -> None:
         pytest.fail("parsed again")
 
     monkeypatch.setattr("yaml.load_all", fail)
-    assert load().releases == first
+    assert load().prepared == first

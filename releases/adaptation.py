@@ -1,0 +1,34 @@
+"""What the settings change of a release, beyond what is changed in it everywhere."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adaptation:
+    """What the settings change of a release; with no field given, nothing.
+
+    Fields hold plain data (texts, numbers, booleans, mappings and sequences of these): their JSON is a part
+    of what names a prepared manifest.
+
+    Attributes
+    ----------
+    config_maps
+        By name of a ConfigMap of the release: keys and values that are set in its data, beside those there.
+    """
+
+    config_maps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def as_json(self) -> str:
+        """Write it so that equal adaptations are equal texts, whatever the order of their entries."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+
+UNADAPTED = Adaptation()
+"""A release as every environment has it."""
