@@ -28,6 +28,7 @@ from releases.catalog import API_SYNCAGENT_CRDS
 from stacks import description, mapping, targets
 from stacks.settings import COMPUTE, TENANTS, workspace_of
 from stacks.vocabulary import KCP_TARGET
+from stacks.wanted_releases import is_canary, upgrade_order
 
 if TYPE_CHECKING:
     import pulumi
@@ -72,19 +73,22 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
 
     # computeClusters: each with its API export in kcp, which its tenants bind; its ground (our namespace,
     # access for incidents, admission); its controllers; the syncer, the agent between the two; and its
-    # retention. An entry's pool and homeOf make nothing: they are checked, and the outputs show the pool.
+    # retention. An entry's homeOf makes nothing: it is checked.
     clusters: dict[str, pulumi.ProviderResource] = {}
     syncers: dict[str, pulumi.Resource] = {}
-    for name in sorted(settings.compute_clusters):
+    # pools: releases change on the clusters of canary pools first, and on the others once all is well there.
+    canaries: list[pulumi.Resource] = []
+    for name in upgrade_order(settings):
         # The entry's state steers what is on the cluster, by its Provider here and by mapping for its
         # releases: unreachable leaves it as it is, gone forgets it. What is in kcp is managed on.
         cluster = clusters[name] = targets.compute_cluster(name, environment)
         export = ClusterApiExport(name, ClusterApiExportArgs(compute=compute, cluster=name, protect=protect))
         ground = ComputeCluster(name, ComputeClusterArgs(cluster=cluster))
+        before_releases = (ground,) if is_canary(settings, name) else (ground, *canaries)
         # Argo CD will stand here: with delivery "gitops" it applies what follows.
         # Tekton's release; on a cluster of distribution openshift, the operator that brings it.
         tekton = TektonControllers(
-            name, TektonControllersArgs(pipelines=mapping.tekton(environment, name, after=(ground,)))
+            name, TektonControllersArgs(pipelines=mapping.tekton(environment, name, after=before_releases))
         )
         syncers[name] = Syncer(
             name,
@@ -94,13 +98,15 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
                 compute_url=environment.kcp.at_workspace(settings.compute_path).server,
                 certificate_authority=environment.kcp.certificate_authority,
                 cluster=cluster,
-                crds=mapping.release_args(environment, name, API_SYNCAGENT_CRDS, after=(ground,)),
+                crds=mapping.release_args(environment, name, API_SYNCAGENT_CRDS, after=before_releases),
                 # The section syncer, the same for every cluster.
                 pods=mapping.agent_pods(environment, name),
                 # It publishes Tekton's kinds in the export.
                 after=(export, tekton),
             ),
         )
+        if is_canary(settings, name):
+            canaries += (tekton, syncers[name])
         # Prunes finished runs in kcp, while the syncer takes their copies away.
         Retention(name, mapping.retention(environment, name, compute, cluster, after=(syncers[name],)))
     # The gateway will stand here: Git events to the clusters above.

@@ -13,7 +13,7 @@ from components.tenant_manifests import TenantAccess, TenantQuota
 from components.tenant_network import TenantNetwork
 from components.tenant_place import TenantPlace
 from components.unit import ClusterUnitArgs
-from releases.catalog import API_SYNCAGENT_CRDS, TEKTON_PIPELINES, catalog
+from releases.catalog import API_SYNCAGENT_CRDS, TEKTON_PIPELINES
 from stacks.tenant_settings import RoleSettings
 from stacks.vocabulary import Distribution, Egress
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from stacks.sections import SubjectsSettings
     from stacks.tenant_settings import AccessSettings, NetworkSettings, QuotaSettings, TenantSettings
 
-SYNCER_IMAGE: Final = f"ghcr.io/kcp-dev/api-syncagent:{catalog()[API_SYNCAGENT_CRDS].version}"
-"""The agent, in the version of its CustomResourceDefinitions."""
+SYNCER_IMAGE: Final = "ghcr.io/kcp-dev/api-syncagent"
+"""The agent, without its version: that is its CustomResourceDefinitions'."""
 
 NOBODY: Final = 65532
 """User and group of our own pods where the cluster doesn't assign them."""
@@ -145,7 +145,7 @@ def agent_pods(environment: LoadedEnvironment, cluster: str) -> AgentPods:
     """
     settings = environment.settings.syncer
     return AgentPods(
-        image=SYNCER_IMAGE,
+        image=f"{SYNCER_IMAGE}:{environment.release(cluster, API_SYNCAGENT_CRDS).version}",
         replicas=settings.replicas,
         cpu_request=settings.cpu_request,
         memory_request=settings.memory_request,

@@ -31,6 +31,8 @@ from stacks.vocabulary import (
     OutputName,
     PoolName,
     Quantity,
+    ReleaseName,
+    ReleaseVersion,
     SecretKey,
     StackName,
     TenantName,
@@ -143,6 +145,16 @@ class PoolSettings(Section):
         title="Overcommit",
         description="How many times the capacity (factor) the tenants' quotas may add up to.",
     )
+    canary: bool = Field(
+        default=False,
+        title="Canary",
+        description=("Whether releases change on the pool's clusters first; where that fails, nowhere else."),
+    )
+    releases: Mapping[ReleaseName, ReleaseVersion] = Field(
+        default={},
+        title="Releases",
+        description="By release: its version on the pool's clusters, instead of the environment's.",
+    )
 
 
 class ComputeClusterSettings(Section):
@@ -184,8 +196,13 @@ class ComputeClusterSettings(Section):
 
 
 class ReleasesSettings(Section):
-    """Where the manifests of third-party releases come from."""
+    """Third-party releases: which versions, and where their manifests come from."""
 
+    versions: Mapping[ReleaseName, ReleaseVersion] = Field(
+        default={},
+        title="Versions",
+        description="By release: its version, instead of the one that releases/catalog.yaml pins.",
+    )
     directory: FilePath | None = Field(
         default=None,
         title="Directory",
@@ -237,7 +254,7 @@ class EnvironmentSettings(Section):
     releases: ReleasesSettings = Field(
         default=ReleasesSettings(),
         title="Releases",
-        description="Where the manifests of third-party releases come from.",
+        description="Third-party releases: which versions, and where their manifests come from.",
     )
     deletion_protection: bool = Field(
         default=True,

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, Field, WithJsonSchema
 
 from components.tenant_manifests import QUOTA_NAMESPACE
+from releases.catalog import catalog
 from stacks.problems import refuse
 
 CLUSTER_NAME_MAX: Final = 40
@@ -430,4 +431,6 @@ Cidr = Annotated[
 ]
 LabelKey = Annotated[str, AfterValidator(_label_key), _text(_LABEL_KEY, "example.com/team")]
 LabelValue = Annotated[str, AfterValidator(_label_value), _text(_LABEL_VALUE, "team-a")]
+ReleaseName = Annotated[str, WithJsonSchema({"type": "string", "enum": sorted(catalog())})]
+ReleaseVersion = Annotated[str, _text(r"v\d+\.\d+\.\d+", "v1.6.0")]
 IssuerName = Annotated[str, AfterValidator(_issuer_name), _text(_SUBDOMAIN, "letsencrypt")]

@@ -25,9 +25,40 @@ def wanted_releases(settings: EnvironmentSettings) -> dict[str, dict[str, str]]:
         By cluster: the versions by release, both in the order of their names.
     """
     return {
-        name: {release: catalog()[release].version for release in sorted(_names(cluster))}
+        name: {release: _version(settings, cluster, release) for release in sorted(_names(cluster))}
         for name, cluster in sorted(settings.compute_clusters.items())
     }
+
+
+def is_canary(settings: EnvironmentSettings, cluster: str) -> bool:
+    """Tell whether releases change on a cluster before they change on those that are no canaries.
+
+    Parameters
+    ----------
+    settings
+        The settings.
+    cluster
+        Name of the cluster.
+    """
+    pool = settings.pools.get(settings.compute_clusters[cluster].pool)
+    return pool is not None and pool.canary
+
+
+def upgrade_order(settings: EnvironmentSettings) -> list[str]:
+    """Order clusters by when their releases change: canaries, then the others, by name.
+
+    Parameters
+    ----------
+    settings
+        The settings.
+    """
+    return sorted(settings.compute_clusters, key=lambda name: (not is_canary(settings, name), name))
+
+
+def _version(settings: EnvironmentSettings, cluster: ComputeClusterSettings, release: str) -> str:
+    pool = settings.pools.get(cluster.pool)
+    of_the_pool = {} if pool is None else pool.releases
+    return {release: catalog()[release].version, **settings.releases.versions, **of_the_pool}[release]
 
 
 def _names(cluster: ComputeClusterSettings) -> set[str]:

@@ -41,7 +41,7 @@ _PARTS: Mapping[str, object] = {
         "offline": True,
     },
     "monitoring": {"enabled": True, "labels": {"prometheus": "main", "team": "sre"}},
-    "releases": {"directory": "releases/offline"},
+    "releases": {"directory": "releases/offline", "versions": {"tekton-pipelines": "v1.9.0"}},
     "deletionProtection": False,
 }
 
@@ -81,6 +81,11 @@ def _cluster(by: random.Random, name: str) -> Entry:
     return {"kubeconfig": _kubeconfig(by, name), **_some(by, optional)}
 
 
+def _canary(by: random.Random) -> Entry:
+    first = {"canary": True, "releases": {"tekton-pipelines": "v1.9.0"}}
+    return {"capacity": {"cpu": "9999"}, "overcommit": 1.5, **_some(by, first)}
+
+
 def _tenant(by: random.Random, name: str, clusters: list[str]) -> Entry:
     quota = _some(
         by,
@@ -113,7 +118,7 @@ def sections(by: random.Random, *, clusters: int, tenants: int) -> Sections:
     kcp = _some(by, {"parent": "root:org", "workspace": "ps"})
     made: Sections = {
         "kcp": {"kubeconfig": _kubeconfig(by, "kcp"), **kcp},
-        "pools": {"gpu": {"description": "x"}, "canary": {"capacity": {"cpu": "9999"}, "overcommit": 1.5}},
+        "pools": {"gpu": {"description": "x"}, "canary": _canary(by)},
         "computeClusters": {},
         "tenants": {},
         **_some(by, _PARTS),

@@ -153,6 +153,6 @@ def test_a_missing_library_is_named(host: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_what_the_program_deploys_is_what_the_environment_builds() -> None:
-    assert mapping.SYNCER_IMAGE == SYNCAGENT_IMAGE
+    assert f"{mapping.SYNCER_IMAGE}:{find(API_SYNCAGENT_CRDS).version}" == SYNCAGENT_IMAGE
     versions = {TEKTON_PIPELINES: TEKTON_VERSION, API_SYNCAGENT_CRDS: SYNCAGENT_VERSION}
     assert {name: find(name).version for name in versions} == versions

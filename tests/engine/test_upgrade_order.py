@@ -1,0 +1,103 @@
+"""A canary's releases change first, and where that fails those of the others don't: on a real engine."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from releases.transform import serialize
+from tests.support.apiserver import ControlPlane, control_plane, require_binaries
+from tests.support.pulumi_project import ROOT, PulumiError, PulumiProject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NAMESPACE = "pipeline-service"
+MAPS = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
+
+# Two units of one server stand for a release on two clusters.
+PROGRAM = """
+import sys
+sys.path.insert(0, ".")
+from components.release import Release, ReleaseArgs
+from releases.prepare import PreparedRelease
+
+made = {}
+for name in ("canary", "other"):
+    version, digest = values[name]
+    made[name] = Release(name, ReleaseArgs(
+        release=PreparedRelease(
+            name=name, version=version, sha256=digest, manifest=Path(f"{name}-{digest}.yaml")
+        ),
+        kubeconfig="kubeconfig",
+        incarnation=0,
+        state="active",
+        after=(made["canary"],) if values["ordered"] and name == "other" else (),
+    ))
+"""
+
+
+@pytest.fixture
+def plane(tmp_path: Path) -> Iterator[ControlPlane]:
+    require_binaries("pulumi", "kubectl")
+    (tmp_path / "plane").mkdir()
+    with control_plane(tmp_path / "plane") as running:
+        running.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+        yield running
+
+
+@pytest.fixture
+def project(plane: ControlPlane, tmp_path: Path) -> PulumiProject:
+    made = PulumiProject(tmp_path / "project")
+    for part in (".venv", "components", "releases", "units"):
+        (made.directory / part).symlink_to(ROOT / part)
+    (made.directory / "kubeconfig").write_text(plane.kubeconfig())
+    made.write(PROGRAM)
+    return made
+
+
+def release(project: PulumiProject, name: str, version: str, *, key: str = "version") -> tuple[str, str]:
+    """Write the manifest of a version: a ConfigMap that names it."""
+    metadata = {"name": name, "namespace": NAMESPACE}
+    text = serialize(
+        [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {key: version}}]
+    )
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    (project.directory / f"{name}-{digest}.yaml").write_text(text)
+    return version, digest
+
+
+@pytest.mark.parametrize("options", [(), ("--continue-on-error",)], ids=["plain", "continue-on-error"])
+def test_a_failing_canary_stops_all_others_and_being_one_changes_nothing(
+    plane: ControlPlane, project: PulumiProject, options: tuple[str, ...]
+) -> None:
+    def versions() -> dict[str, str]:
+        return {name: plane.get(f"{MAPS}/{name}")["data"]["version"] for name in ("canary", "other")}
+
+    first = {name: release(project, name, "v1") for name in ("canary", "other")}
+    project.set_values({**first, "ordered": False})
+    project.up()
+    # A pool that becomes a canary's changes what waits for what, and nothing else.
+    project.set_values({**first, "ordered": True})
+    assert project.changes() == {}
+
+    broken = release(project, "canary", "v2", key="no/key")
+    project.set_values({"canary": broken, "other": release(project, "other", "v2"), "ordered": True})
+    with pytest.raises(PulumiError, match=r'ConfigMap "canary" is invalid: data\[no/key\]'):
+        project.up(*options)
+    assert versions() == {"canary": "v1", "other": "v1"}
+
+    second = {name: release(project, name, "v2") for name in ("canary", "other")}
+    project.set_values({**second, "ordered": True})
+    project.up()
+    assert versions() == {"canary": "v2", "other": "v2"}
+
+    # Back again: the manifest of before is applied like any other.
+    project.set_values({**first, "ordered": True})
+    project.up()
+    assert versions() == {"canary": "v1", "other": "v1"}
+    project.destroy()
+    assert not plane.exists(f"{MAPS}/canary")
