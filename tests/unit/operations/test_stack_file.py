@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from operations import stack_file
@@ -211,7 +211,6 @@ SECTIONS = st.dictionaries(KEYS, st.one_of(LEAVES, st.dictionaries(KEYS, LEAVES,
 DOCUMENTS = st.dictionaries(KEYS, SECTIONS, max_size=3)
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(
     document=DOCUMENTS,
     section=KEYS,

@@ -39,13 +39,13 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.dictionaries(KEYS, VALUES, max_size=5))
 def test_what_the_engine_sends_survives_the_way_through_the_plugin(properties: dict[str, Value]) -> None:
     assert decode(encode(properties)) == properties
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(VALUES)
 def test_revealed_values_hold_no_secret_and_lose_nothing_else(value: Value) -> None:
     assert not has_secret(reveal(value))
