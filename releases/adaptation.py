@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
+from releases.images import ImageRules
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -21,9 +23,12 @@ class Adaptation:
     ----------
     config_maps
         By name of a ConfigMap of the release: keys and values that are set in its data, beside those there.
+    images
+        Mirrors, digests and the pull secret of its images.
     """
 
     config_maps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    images: ImageRules = field(default_factory=ImageRules)
 
     def as_json(self) -> str:
         """Write it so that equal adaptations are equal texts, whatever the order of their entries."""

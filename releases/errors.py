@@ -20,3 +20,7 @@ class ReleaseError(Exception):
         self.why: Final = why
         self.mend: Final = mend
         super().__init__(f"{why}; {mend}")
+
+
+class ImageError(ReleaseError):
+    """An image of a release can't be named as the settings say."""

@@ -104,6 +104,17 @@ def parse(text: str) -> ImageName:
     )
 
 
+def is_digest(value: object) -> bool:
+    """Tell whether a value is the digest of an image.
+
+    Parameters
+    ----------
+    value
+        Any value.
+    """
+    return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
+
+
 def covers(prefix: str, repository: str) -> bool:
     """Tell whether a prefix is a repository's, part by part: `ghcr.io/team` is not `ghcr.io/teams/app`'s.
 

@@ -11,14 +11,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from releases.errors import ReleaseError
+from releases.errors import ImageError
 from releases.image_names import ImageName, ImageNameError, mirrored, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Manifest = dict[str, Any]
-_Change = Callable[[str], str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Change:
+    """What becomes of an image's name: of a container's own, and of one that a controller is told of."""
+
+    own: Callable[[str], str]
+    told: Callable[[str], str]
+
 
 _POD_SPECS: Final[Mapping[str, tuple[str, ...]]] = {
     "Pod": ("spec",),
@@ -67,13 +75,13 @@ class ImageRules:
 
         Raises
         ------
-        ReleaseError
+        ImageError
             It is no image's name, or the lock has another digest than the manifest.
         """
         try:
             name = parse(text)
         except ImageNameError as error:
-            raise ReleaseError(f"a manifest names an image, and {error}", "correct the manifest") from None
+            raise ImageError(f"a manifest names an image, and {error}", "correct the manifest") from None
         pinned = self._pinned(name)
         there = mirrored(pinned, self.mirrors)
         if there is None:
@@ -85,11 +93,32 @@ class ImageRules:
         if digest is None or name.digest == digest:
             return name
         if name.digest is not None:
-            raise ReleaseError(
+            raise ImageError(
                 f"{name.tagged} is {name.digest} in the release, and {digest} in the file of digests",
                 "find out why they differ; then take its line out of imageRepository.digests' file",
             )
         return replace(name, digest=digest)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedImages:
+    """The images that manifests name, each once, as they are written.
+
+    Attributes
+    ----------
+    own
+        Those that their own containers run.
+    told
+        Those that a controller is told of, for pods that it makes, or adds to.
+    """
+
+    own: tuple[str, ...]
+    told: tuple[str, ...]
+
+    @property
+    def all(self) -> list[str]:
+        """Both, in the order of their names."""
+        return sorted({*self.own, *self.told})
 
 
 def named_images(manifests: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -100,15 +129,31 @@ def named_images(manifests: Iterable[Mapping[str, Any]]) -> list[str]:
     manifests
         The objects.
     """
-    found: set[str] = set()
+    return images_by_place(manifests).all
 
-    def note(text: str) -> str:
-        found.add(text)
-        return text
 
+def images_by_place(manifests: Iterable[Mapping[str, Any]]) -> NamedImages:
+    """List the images that manifests name, apart by where they stand.
+
+    Parameters
+    ----------
+    manifests
+        The objects.
+    """
+    own: list[str] = []
+    told: list[str] = []
+
+    def noting(found: list[str]) -> Callable[[str], str]:
+        def note(text: str) -> str:
+            found.append(text)
+            return text
+
+        return note
+
+    change = _Change(own=noting(own), told=noting(told))
     for manifest in manifests:
-        _changed(manifest, note)
-    return sorted(found)
+        _changed(manifest, change)
+    return NamedImages(own=tuple(sorted(set(own))), told=tuple(sorted(set(told))))
 
 
 def apply_rules(manifests: Iterable[Mapping[str, Any]], rules: ImageRules) -> list[Manifest]:
@@ -123,10 +168,11 @@ def apply_rules(manifests: Iterable[Mapping[str, Any]], rules: ImageRules) -> li
 
     Raises
     ------
-    ReleaseError
+    ImageError
         An image can't be named as the rules say.
     """
-    changed = [_changed(manifest, rules.image) for manifest in manifests]
+    change = _Change(own=rules.image, told=rules.image)
+    changed = [_changed(manifest, change) for manifest in manifests]
     return changed if rules.pull_secret is None else _with_pull_secret(changed, rules.pull_secret)
 
 
@@ -213,7 +259,11 @@ def _pod(spec: Mapping[str, Any], change: _Change) -> Manifest:
 
 def _volume(volume: Mapping[str, Any], change: _Change) -> Manifest:
     def reference(source: Mapping[str, Any]) -> Manifest:
-        return {**source, "reference": change(source["reference"])} if "reference" in source else dict(source)
+        return (
+            {**source, "reference": change.own(source["reference"])}
+            if "reference" in source
+            else dict(source)
+        )
 
     return _at(volume, ("image",), reference)
 
@@ -222,7 +272,7 @@ def _container(container: Mapping[str, Any], change: _Change) -> Manifest:
     changed: Manifest = dict(container)
     # A parameter's place stands where a Task leaves the image to whoever runs it.
     if isinstance(image := container.get("image"), str) and image and "$(" not in image:
-        changed["image"] = change(image)
+        changed["image"] = change.own(image)
     for key in ("command", "args"):
         if isinstance(words := container.get(key), list):
             changed[key] = _flags(words, change)
@@ -239,22 +289,22 @@ def _flags(words: list[Any], change: _Change) -> list[Any]:
             continue
         if match["value"] is not None:
             if _names_registry(match["value"]):
-                changed[index] = f"{match['flag']}={change(match['value'])}"
+                changed[index] = f"{match['flag']}={change.told(match['value'])}"
         elif index + 1 < len(words) and _names_registry(words[index + 1]):
-            changed[index + 1] = change(words[index + 1])
+            changed[index + 1] = change.told(words[index + 1])
     return changed
 
 
 def _variable(variable: Mapping[str, Any], change: _Change) -> Manifest:
     value = variable.get("value")
     if _VARIABLE.search(str(variable.get("name"))) and _names_registry(value):
-        return {**variable, "value": change(str(value))}
+        return {**variable, "value": change.told(str(value))}
     return dict(variable)
 
 
 def _settings(data: Mapping[str, Any], change: _Change) -> Manifest:
     return {
-        key: change(value) if _KEY.search(key) and _names_registry(value) else value
+        key: change.told(value) if _KEY.search(key) and _names_registry(value) else value
         for key, value in data.items()
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,8 +13,10 @@ import yaml
 from releases import fetch
 from releases.adaptation import UNADAPTED, Adaptation
 from releases.catalog import find
+from releases.contents import Contents, contents, from_json
 from releases.errors import ReleaseError
 from releases.files import RUN_FOLDER, write_atomic
+from releases.images import apply_rules
 from releases.transform import serialize, transform
 
 _SHORT: Final = 12
@@ -40,12 +42,15 @@ class PreparedRelease:
         Digest of the transformed manifest, in hexadecimal.
     manifest
         The file with the transformed manifest, relative to the project's folder.
+    contents
+        What others must know of it.
     """
 
     name: str
     version: str
     sha256: str
     manifest: Path
+    contents: Contents = field(default_factory=Contents)
 
 
 def prepare(  # noqa: PLR0913 -- what is installed, and three places
@@ -87,22 +92,36 @@ def prepare(  # noqa: PLR0913 -- what is installed, and three places
     index = root / folder / f"{name}.json"
     known = _read_index(index)
     digest = known.get(key)
-    if digest is None or not _holds(root / _file(folder, name, digest), digest):
-        text = serialize(transform(name, _parsed(name, content), adaptation))
+    held = None if digest is None else _holds(root / _file(folder, name, digest), digest)
+    if digest is None or held is None:
+        objects = transform(name, _parsed(name, content), adaptation)
+        held = contents(objects)
+        text = serialize(apply_rules(objects, adaptation.images))
         digest = hashlib.sha256(text.encode()).hexdigest()
-        write_atomic(root / _file(folder, name, digest), text)
+        manifest = root / _file(folder, name, digest)
+        write_atomic(manifest, text)
+        write_atomic(_beside(manifest), held.as_json())
         # Clusters may have a release in several versions and adaptations: each keeps its line.
         lines = {**known, key: digest}
         there = {line: made for line, made in lines.items() if (root / _file(folder, name, made)).is_file()}
         write_atomic(index, json.dumps(there, sort_keys=True) + "\n")
     return PreparedRelease(
-        name=name, version=entry.version, sha256=digest, manifest=_file(folder, name, digest)
+        name=name,
+        version=entry.version,
+        sha256=digest,
+        manifest=_file(folder, name, digest),
+        contents=held,
     )
 
 
-def _holds(path: Path, digest: str) -> bool:
-    """Return whether the file is there and whole; one that was cut short would fail every unit."""
-    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest
+def _holds(path: Path, digest: str) -> Contents | None:
+    """Tell what a prepared file holds; None where it isn't there and whole, which would fail every unit."""
+    whole = path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest
+    return from_json(_beside(path).read_text()) if whole and _beside(path).is_file() else None
+
+
+def _beside(manifest: Path) -> Path:
+    return manifest.with_suffix(".contents.json")
 
 
 def _file(folder: Path, name: str, digest: str) -> Path:

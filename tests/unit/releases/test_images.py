@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from releases.errors import ReleaseError
-from releases.images import ImageRules, apply_rules, named_images, pod_namespaces
+from releases.errors import ImageError
+from releases.images import ImageRules, apply_rules, images_by_place, named_images, pod_namespaces
 
 DIGEST = "sha256:" + "a1" * 32
 OTHER = "sha256:" + "b2" * 32
@@ -127,6 +127,15 @@ def test_tasks_and_config_maps_are_looked_at() -> None:
     ]
 
 
+def test_what_a_controller_puts_into_the_pods_of_others_is_told_apart() -> None:
+    assert set(images_by_place([CONTROLLER]).told) == {
+        "ghcr.io/t/entrypoint:v1",
+        f"mcr.microsoft.com/powershell:nano@{DIGEST}",
+        "ghcr.io/t/sink:v1",
+        "ghcr.io/t/proxy:v1",
+    }
+
+
 def test_without_rules_nothing_changes() -> None:
     before = copy.deepcopy(CONTROLLER)
     assert apply_rules([CONTROLLER], ImageRules()) == [before]
@@ -169,12 +178,12 @@ def test_a_digest_is_looked_up_by_the_images_own_name_and_stays_in_the_mirror() 
 
 def test_a_release_that_is_pinned_otherwise_than_the_lock_says_is_refused() -> None:
     rules = ImageRules(digests={"ghcr.io/t/app:v1": DIGEST})
-    with pytest.raises(ReleaseError, match=r"ghcr.io/t/app:v1 is sha256:b2b2.* and sha256:a1a1"):
+    with pytest.raises(ImageError, match=r"ghcr.io/t/app:v1 is sha256:b2b2.* and sha256:a1a1"):
         rules.image(f"ghcr.io/t/app:v1@{OTHER}")
 
 
 def test_what_is_no_image_where_one_must_stand_is_refused() -> None:
-    with pytest.raises(ReleaseError, match='"Not An Image"'):
+    with pytest.raises(ImageError, match='"Not An Image"'):
         apply_rules([_workload("Pod", {"containers": [{"image": "Not An Image"}]})], ImageRules())
 
 
