@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import pulumi
 
 from components.access import READ, Subject, cluster_role, cluster_role_binding, rule
+from components.image_repository import ImagePolicy, policy, policy_binding
 from components.kubernetes_object import KubernetesObject
 from components.names import OPERATOR_NAMESPACE, labels
 from components.suspension import suspension_binding, suspension_policy
@@ -76,13 +77,16 @@ class ComputeClusterArgs:
     ----------
     cluster
         The cluster's API server.
+    images
+        Which images tenants' pods may use.
     """
 
     cluster: pulumi.ProviderResource = field(repr=False)
+    images: ImagePolicy = field(default_factory=ImagePolicy)
 
 
 class ComputeCluster(pulumi.ComponentResource):
-    """A compute cluster's ground: this program's namespace, read access for incidents, tenants' suspension.
+    """A compute cluster's ground: our namespace, read access for incidents, admission of tenants' work.
 
     Parameters
     ----------
@@ -105,6 +109,8 @@ class ComputeCluster(pulumi.ComponentResource):
             "suspension": suspension_policy(),
             "suspensions": suspension_binding(),
         }
+        if args.images:
+            objects |= {"images": policy(args.images), "images-binding": policy_binding()}
         for part, manifest in objects.items():
             KubernetesObject(f"{name}-{part}", manifest, provider=args.cluster, parent=self)
         self.register_outputs({})

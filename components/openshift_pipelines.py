@@ -33,6 +33,16 @@ OPERATORS_NAMESPACE: Final = "openshift-operators"
 TEKTON_NAMESPACE: Final = "openshift-pipelines"
 """Namespace of Tekton's controllers; the operator makes it."""
 
+REPOSITORIES: Final = (
+    "registry.redhat.io/openshift-pipelines",
+    *(
+        f"{registry}/{base}"
+        for registry in ("registry.redhat.io", "registry.access.redhat.com")
+        for base in ("ubi8", "ubi9")
+    ),
+)
+"""Where the images are that the operator's Tekton puts into tenants' pods: its own, and Red Hat's shell."""
+
 _TEKTON_CONFIG: Final = "tektonconfigs.operator.tekton.dev"
 
 OPERATOR_WAIT_FOR: Final[Sequence[Mapping[str, str]]] = (

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import pulumi
 
+from components.image_repository import pull_secret
+from components.kubernetes_object import KubernetesObject
 from components.unit import ClusterUnitArgs, UnitArgs, register_unit
 
 if TYPE_CHECKING:
@@ -24,9 +26,15 @@ class ReleaseArgs(ClusterUnitArgs):
     ----------
     release
         What is installed.
+    cluster
+        The cluster's API server.
+    pull_secret
+        With what its images are pulled: a `.docker/config.json`, base64; None: without.
     """
 
     release: PreparedRelease
+    cluster: pulumi.ProviderResource = field(repr=False)
+    pull_secret: pulumi.Input[str] | None = field(default=None, repr=False)
 
 
 class Release(pulumi.ComponentResource):
@@ -60,5 +68,21 @@ class Release(pulumi.ComponentResource):
             ),
             parent=self,
             depends_on=args.after,
+            between=lambda apply: self._pull_secrets(name, args, apply),
         )
         self.register_outputs({"version": args.release.version})
+
+    def _pull_secrets(self, name: str, args: ReleaseArgs, apply: pulumi.Resource) -> list[pulumi.Resource]:
+        """Register the pull secrets: after the namespaces they lie in, and before pods are waited for."""
+        if args.pull_secret is None:
+            return []
+        return [
+            KubernetesObject(
+                f"{name}-{namespace}-pull-secret",
+                pull_secret(namespace, args.pull_secret, "release", release=args.release.name),
+                provider=args.cluster,
+                parent=self,
+                depends_on=[apply],
+            )
+            for namespace in args.release.contents.pod_namespaces
+        ]

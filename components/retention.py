@@ -35,8 +35,8 @@ class RetentionArgs:
         kcp's certificate authority (base64 of PEM), or None where the system's is to be used.
     cluster
         The cluster's API server.
-    user
-        Number of the user and group its pods run as; None where the cluster assigns it.
+    pods
+        Its pods.
     after
         What must be there before it, and stay until it is gone: the syncer, which takes the copies of deleted
         runs away.
@@ -47,7 +47,7 @@ class RetentionArgs:
     compute_url: str
     certificate_authority: str | None
     cluster: pulumi.ProviderResource = field(repr=False)
-    user: int | None
+    pods: manifests.RetentionPods
     after: tuple[pulumi.Resource, ...] = field(default=(), repr=False)
 
 
@@ -82,11 +82,15 @@ class Retention(pulumi.ComponentResource):
             )
         )
         ground = register_objects(
-            name, manifests.ground(kubeconfig), provider=args.cluster, parent=self, depends_on=args.after
+            name,
+            manifests.ground(kubeconfig, args.pods.pull_secret),
+            provider=args.cluster,
+            parent=self,
+            depends_on=args.after,
         )
         KubernetesObject(
             f"{name}-retention-job",
-            manifests.job(cluster, args.user),
+            manifests.job(cluster, args.pods),
             provider=args.cluster,
             parent=self,
             depends_on=ground,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from components import retention_prune
@@ -16,9 +17,9 @@ from components.access import (
     rule,
 )
 from components.compute_cluster import namespace
+from components.image_repository import pull_secret, pulls_with
 from components.kcp_identity import KCP_NAMESPACE
 from components.names import labels
-from releases.catalog import PYTHON_IMAGE
 
 if TYPE_CHECKING:
     import pulumi
@@ -112,13 +113,15 @@ def policy_map(cluster: str, workspace: str, policy: Policy) -> Manifest:
     }
 
 
-def ground(kubeconfig: pulumi.Input[str]) -> dict[str, Manifest]:
+def ground(kubeconfig: pulumi.Input[str], pulls: pulumi.Input[str] | None = None) -> dict[str, Manifest]:
     """Make what the job on the cluster needs; the namespace comes first.
 
     Parameters
     ----------
     kubeconfig
         The kubeconfig for kcp, base64.
+    pulls
+        With what its image is pulled: a `.docker/config.json`, base64; None: without.
     """
     metadata = {"namespace": RETENTION_NAMESPACE, "labels": labels(_NAME)}
     return {
@@ -136,18 +139,40 @@ def ground(kubeconfig: pulumi.Input[str]) -> dict[str, Manifest]:
             "type": "Opaque",
             "data": {_KUBECONFIG_KEY: kubeconfig},
         },
+        **(
+            {} if pulls is None else {"retention-pull-secret": pull_secret(RETENTION_NAMESPACE, pulls, _NAME)}
+        ),
     }
 
 
-def job(cluster: str, user: int | None) -> Manifest:
+@dataclass(frozen=True, kw_only=True)
+class RetentionPods:
+    """How the job's pods are made.
+
+    Attributes
+    ----------
+    image
+        Their image: Python with its standard library.
+    user
+        Number of the user and group they run as; None where the cluster assigns it, as OpenShift does.
+    pull_secret
+        With what their image is pulled: a `.docker/config.json`, base64; None: without.
+    """
+
+    image: str
+    user: int | None
+    pull_secret: pulumi.Input[str] | None = field(default=None, repr=False)
+
+
+def job(cluster: str, pods: RetentionPods) -> Manifest:
     """Make the CronJob that prunes.
 
     Parameters
     ----------
     cluster
         Name of the compute cluster.
-    user
-        Number of the user and group the pods run as; None where the cluster assigns it, as OpenShift does.
+    pods
+        Its pods.
     """
     marked = labels(_NAME)
     return {
@@ -167,16 +192,17 @@ def job(cluster: str, user: int | None) -> Manifest:
                     # What fails is tried again by the next.
                     "backoffLimit": 0,
                     "activeDeadlineSeconds": _MOST_SECONDS,
-                    "template": {"metadata": {"labels": marked}, "spec": _pod(cluster, user)},
+                    "template": {"metadata": {"labels": marked}, "spec": _pod(cluster, pods)},
                 },
             },
         },
     }
 
 
-def _pod(cluster: str, user: int | None) -> Manifest:
-    assigned = {} if user is None else {"runAsUser": user, "runAsGroup": user}
+def _pod(cluster: str, pods: RetentionPods) -> Manifest:
+    assigned = {} if pods.user is None else {"runAsUser": pods.user, "runAsGroup": pods.user}
     return {
+        **pulls_with(pods.pull_secret),
         "restartPolicy": "Never",
         # Its credential is for kcp; of its own cluster it knows nothing.
         "automountServiceAccountToken": False,
@@ -188,7 +214,7 @@ def _pod(cluster: str, user: int | None) -> Manifest:
         "containers": [
             {
                 "name": "prune",
-                "image": PYTHON_IMAGE,
+                "image": pods.image,
                 # Isolated from the environment, and without writing bytecode.
                 "command": [
                     "python3",

@@ -82,7 +82,11 @@ class Syncer(pulumi.ComponentResource):
             )
         )
         ground = register_objects(
-            name, manifests.cluster_objects(), provider=args.cluster, parent=self, depends_on=args.after
+            name,
+            manifests.cluster_objects(args.pods.pull_secret),
+            provider=args.cluster,
+            parent=self,
+            depends_on=args.after,
         )
         secret = KubernetesObject(
             f"{name}-kcp-kubeconfig",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from components.access import (
@@ -18,6 +18,7 @@ from components.access import (
     rule,
 )
 from components.compute_cluster import namespace
+from components.image_repository import pull_secret, pulls_with
 from components.kcp_identity import KCP_NAMESPACE
 from components.names import SYNCER_NAMESPACE, TENANT_NAMESPACE_TEMPLATE, labels
 
@@ -102,8 +103,14 @@ def kubeconfig_secret(encoded: pulumi.Input[str]) -> Manifest:
     }
 
 
-def cluster_objects() -> dict[str, Manifest]:
-    """Make the agent's namespace, identity and rights on its cluster; the namespace comes first."""
+def cluster_objects(pulls: pulumi.Input[str] | None = None) -> dict[str, Manifest]:
+    """Make the agent's namespace, identity and rights on its cluster; the namespace comes first.
+
+    Parameters
+    ----------
+    pulls
+        With what its image is pulled: a `.docker/config.json`, base64; None: without.
+    """
     marked = labels("syncer")
     subjects = [Subject(kind="ServiceAccount", name=ACCOUNT, namespace=SYNCER_NAMESPACE)]
     read = [
@@ -135,6 +142,7 @@ def cluster_objects() -> dict[str, Manifest]:
         "syncer-state": role(READER, SYNCER_NAMESPACE, own, marked),
         "syncer-states": role_binding(READER, SYNCER_NAMESPACE, READER, subjects, marked, kind="Role"),
         "syncer-writer": cluster_role(WRITER, write, marked),
+        **({} if pulls is None else {"syncer-pull-secret": pull_secret(SYNCER_NAMESPACE, pulls, "syncer")}),
     }
 
 
@@ -199,6 +207,8 @@ class AgentPods:
     user
         Number of the user and group they run as; None where the cluster assigns it, as OpenShift does: its
         SecurityContextConstraints `restricted-v2` refuse any other.
+    pull_secret
+        With what their image is pulled: a `.docker/config.json`, base64; None: without.
     """
 
     image: str
@@ -207,6 +217,7 @@ class AgentPods:
     memory_request: str
     memory_limit: str
     user: int | None
+    pull_secret: pulumi.Input[str] | None = field(default=None, repr=False)
 
 
 def deployment(cluster: str, pods: AgentPods, kubeconfig_digest: pulumi.Input[str]) -> Manifest:
@@ -267,6 +278,7 @@ def _pod(cluster: str, pods: AgentPods) -> dict[str, Any]:
     user = {} if pods.user is None else {"runAsUser": pods.user, "runAsGroup": pods.user}
     return {
         "serviceAccountName": ACCOUNT,
+        **pulls_with(pods.pull_secret),
         "securityContext": {
             "runAsNonRoot": True,
             **user,

@@ -17,6 +17,7 @@ from components.access import (
     tenant_roles,
 )
 from components.compute_cluster import namespace
+from components.image_repository import pull_secret, pulls_with
 from components.names import OPERATOR_NAMESPACE, labels
 from components.suspension import SUSPENDED
 from components.syncer_manifests import writer_binding
@@ -25,6 +26,8 @@ from releases.transform import RUN_SERVICE_ACCOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import pulumi
 
     from components.kubernetes_object import Manifest
     from components.tenant_network import TenantNetwork
@@ -236,6 +239,7 @@ def namespace_objects(  # noqa: PLR0913 -- all that is said of a tenant's namesp
     network: TenantNetwork,
     suspended: bool = False,
     stopped: bool = False,
+    pulls: pulumi.Input[str] | None = None,
 ) -> dict[str, Manifest]:
     """Make a tenant's namespace on its cluster with all that stands in it; the namespace comes first.
 
@@ -257,6 +261,8 @@ def namespace_objects(  # noqa: PLR0913 -- all that is said of a tenant's namesp
         Whether no run may start in it.
     stopped
         Whether no pod may start in it.
+    pulls
+        With what its pods' images are pulled: a `.docker/config.json`, base64; None: without.
     """
     marked = labels("tenant", tenant=tenant)
     metadata = {"namespace": namespace_name, "labels": marked}
@@ -306,7 +312,13 @@ def namespace_objects(  # noqa: PLR0913 -- all that is said of a tenant's namesp
             "metadata": {**metadata, "name": RUN_SERVICE_ACCOUNT},
             # Steps run what tenants write: they get no credential for the cluster unless they ask for one.
             "automountServiceAccountToken": False,
+            **pulls_with(pulls),
         },
         "network": network_policy(namespace_name, tenant, network, marked),
         "syncer": writer_binding(namespace_name, tenant),
+        **(
+            {}
+            if pulls is None
+            else {"pull-secret": pull_secret(namespace_name, pulls, "tenant", tenant=tenant)}
+        ),
     }

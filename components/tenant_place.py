@@ -38,6 +38,8 @@ class TenantPlace:
         Whether nobody may work, and no run starts.
     stopped
         Whether what runs is stopped, too.
+    pull_secret
+        With what its pods' images are pulled: a `.docker/config.json`, base64; None: without.
     protect
         Whether the engine refuses to delete the namespaces, and what the tenant's component adds to them.
     after
@@ -54,6 +56,7 @@ class TenantPlace:
     suspended: bool
     stopped: bool
     protect: bool
+    pull_secret: pulumi.Input[str] | None = field(default=None, repr=False)
     after: tuple[pulumi.Resource, ...] = field(default=(), repr=False)
 
 
@@ -80,6 +83,7 @@ def register_namespaces(name: str, place: TenantPlace, *, parent: pulumi.Resourc
             network=place.network,
             suspended=place.suspended,
             stopped=place.stopped,
+            pulls=place.pull_secret,
         )
         registered += register_objects(
             # No part has a dot, so no two of them make one name. The cluster is a part, or the engine

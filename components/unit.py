@@ -13,7 +13,7 @@ from pulumi_command import local
 from components.names import FIELD_MANAGER, OPERATOR_NAMESPACE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 _RUN: Final = ".venv/bin/python -m units"
 APPLY_SCRIPT: Final = f"{_RUN} apply"
@@ -193,6 +193,7 @@ def register_unit(
     *,
     parent: pulumi.Resource,
     depends_on: Sequence[pulumi.Resource] = (),
+    between: Callable[[pulumi.Resource], Sequence[pulumi.Resource]] | None = None,
 ) -> Unit:
     """Register a unit's commands: one that applies and, in the end, deletes; and one that waits.
 
@@ -208,6 +209,9 @@ def register_unit(
         The component it is a part of.
     depends_on
         What must be there before it, and stay until it is gone.
+    between
+        Registers what lies in what is applied, and must be there before it can work; it is given the command
+        that applies.
     """
     # skip_update_unreachable of a Kubernetes provider doesn't cover commands.
     ignored = ["*"] if args.state == "unreachable" else []
@@ -231,6 +235,8 @@ def register_unit(
         environment=wait_environment(args),
         stdin=args.manifest,
         add_previous_output_in_env=False,
-        opts=pulumi.ResourceOptions(parent=parent, depends_on=[apply], ignore_changes=ignored),
+        opts=pulumi.ResourceOptions(
+            parent=parent, depends_on=[apply, *(between(apply) if between else ())], ignore_changes=ignored
+        ),
     )
     return Unit(apply=apply, ready=ready)

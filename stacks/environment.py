@@ -25,7 +25,7 @@ from components.syncer import Syncer, SyncerArgs
 from components.tekton import TektonControllers, TektonControllersArgs
 from components.tenant import Tenant, TenantArgs
 from releases.catalog import API_SYNCAGENT_CRDS
-from stacks import description, mapping, targets
+from stacks import description, mapping, mapping_images, targets
 from stacks.settings import COMPUTE, TENANTS, workspace_of
 from stacks.vocabulary import KCP_TARGET
 from stacks.wanted_releases import is_canary, upgrade_order
@@ -83,13 +83,13 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
         # releases: unreachable leaves it as it is, gone forgets it. What is in kcp is managed on.
         cluster = clusters[name] = targets.compute_cluster(name, environment)
         export = ClusterApiExport(name, ClusterApiExportArgs(compute=compute, cluster=name, protect=protect))
-        ground = ComputeCluster(name, ComputeClusterArgs(cluster=cluster))
+        images = mapping_images.image_policy(environment, name)
+        ground = ComputeCluster(name, ComputeClusterArgs(cluster=cluster, images=images))
         before_releases = (ground,) if is_canary(settings, name) else (ground, *canaries)
         # Argo CD will stand here: with delivery "gitops" it applies what follows.
         # Tekton's release; on a cluster of distribution openshift, the operator that brings it.
-        tekton = TektonControllers(
-            name, TektonControllersArgs(pipelines=mapping.tekton(environment, name, after=before_releases))
-        )
+        pipelines = mapping.tekton(environment, name, cluster, after=before_releases)
+        tekton = TektonControllers(name, TektonControllersArgs(pipelines=pipelines))
         syncers[name] = Syncer(
             name,
             SyncerArgs(
@@ -98,7 +98,9 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
                 compute_url=environment.kcp.at_workspace(settings.compute_path).server,
                 certificate_authority=environment.kcp.certificate_authority,
                 cluster=cluster,
-                crds=mapping.release_args(environment, name, API_SYNCAGENT_CRDS, after=before_releases),
+                crds=mapping.release_args(
+                    environment, name, API_SYNCAGENT_CRDS, cluster, after=before_releases
+                ),
                 # The section syncer, the same for every cluster.
                 pods=mapping.agent_pods(environment, name),
                 # It publishes Tekton's kinds in the export.

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pulumi
 from pulumi.runtime import config as runtime_config
 
-from releases.errors import ReleaseError
+from releases.errors import ImageError, ReleaseError
 from releases.files import RUN_FOLDER, in_project, write_atomic
 from releases.prepare import PreparedRelease, prepare
 from stacks.backends import state_warnings
+from stacks.image_checks import not_served
+from stacks.image_sources import Images, read_images
 from stacks.kubeconfig_sources import Sources
 from stacks.kubeconfigs import Kubeconfig
 from stacks.mapping_releases import adaptation
@@ -49,6 +51,8 @@ class LoadedEnvironment:
         By compute cluster: the releases it gets, ready to apply, by name.
     folder
         Folder of the files made for this stack, relative to the project's folder.
+    images
+        How images are named and pulled.
     """
 
     stack: str
@@ -56,6 +60,7 @@ class LoadedEnvironment:
     kubeconfigs: Mapping[str, Kubeconfig]
     prepared: Mapping[str, Mapping[str, PreparedRelease]]
     folder: Path
+    images: Images = field(default_factory=Images)
 
     @property
     def kcp(self) -> Kubeconfig:
@@ -126,11 +131,18 @@ def load(project: Path | None = None) -> LoadedEnvironment:
     _warn(settings, root, stack)
     targets, problems = Sources(root=root, values=values, variables=os.environ).kubeconfigs(settings)
     folder = Path(RUN_FOLDER) / stack
-    prepared = _prepared(settings, root, folder, problems)
+    images, wrong = read_images(settings.image_repository, root, values)
+    problems += wrong
+    prepared = _prepared(settings, images, root, folder, problems)
     if problems:
         raise SettingsError(problems)
     environment = LoadedEnvironment(
-        stack=stack, settings=settings, kubeconfigs=targets, prepared=prepared, folder=folder
+        stack=stack,
+        settings=settings,
+        kubeconfigs=targets,
+        prepared=prepared,
+        folder=folder,
+        images=images,
     )
     if not pulumi.runtime.is_dry_run():
         for name, kubeconfig in targets.items():
@@ -227,7 +239,7 @@ def _parsed(text: object) -> object:
 
 
 def _prepared(
-    settings: EnvironmentSettings, root: Path, folder: Path, problems: list[Problem]
+    settings: EnvironmentSettings, images: Images, root: Path, folder: Path, problems: list[Problem]
 ) -> dict[str, dict[str, PreparedRelease]]:
     setting = settings.releases.directory
     directory = None if setting is None else in_project(root, setting)
@@ -237,7 +249,7 @@ def _prepared(
     for cluster, releases in wanted_releases(settings).items():
         prepared[cluster] = {}
         for name, version in releases.items():
-            adapted = adaptation(settings, cluster, name)
+            adapted = adaptation(settings, cluster, name, images.rules)
             key = (name, version, adapted.as_json())
             if key not in made:
                 try:
@@ -251,9 +263,12 @@ def _prepared(
                     )
                 except ReleaseError as error:
                     made[key] = None
+                    of_images = isinstance(error, ImageError)
                     problem = Problem(
-                        key=key_path(["releases", "directory"]),
-                        value=shown(setting) if setting else "",
+                        key=key_path(
+                            ["imageRepository", "digests"] if of_images else ["releases", "directory"]
+                        ),
+                        value=shown(setting) if setting and not of_images else "",
                         why=error.why,
                         mend=error.mend,
                     )
@@ -261,4 +276,7 @@ def _prepared(
                         problems.append(problem)
             if (one := made[key]) is not None:
                 prepared[cluster][name] = one
+    if settings.image_repository.offline:
+        named = {image for one in made.values() if one is not None for image in one.contents.images}
+        problems += not_served(named, images.rules.mirrors)
     return prepared

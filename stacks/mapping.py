@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from components.access import Subject
+from components.own_images import SYNCER_IMAGE
 from components.release import ReleaseArgs
 from components.retention import RetentionArgs
+from components.retention_manifests import RetentionPods
 from components.retention_prune import Policy
 from components.syncer_manifests import AgentPods
 from components.tenant_manifests import TenantAccess, TenantQuota
 from components.tenant_network import TenantNetwork
 from components.tenant_place import TenantPlace
 from components.unit import ClusterUnitArgs
-from releases.catalog import API_SYNCAGENT_CRDS, TEKTON_PIPELINES
+from releases.catalog import API_SYNCAGENT_CRDS, PYTHON_IMAGE, TEKTON_PIPELINES
+from stacks import mapping_images
 from stacks.tenant_settings import RoleSettings
 from stacks.vocabulary import Distribution, Egress
 
@@ -23,9 +26,6 @@ if TYPE_CHECKING:
     from stacks.loader import LoadedEnvironment
     from stacks.sections import SubjectsSettings
     from stacks.tenant_settings import AccessSettings, NetworkSettings, QuotaSettings, TenantSettings
-
-SYNCER_IMAGE: Final = "ghcr.io/kcp-dev/api-syncagent"
-"""The agent, without its version: that is its CustomResourceDefinitions'."""
 
 NOBODY: Final = 65532
 """User and group of our own pods where the cluster doesn't assign them."""
@@ -127,6 +127,7 @@ def tenant_place(
         network=tenant_network(settings.network),
         suspended=settings.inactive,
         stopped=settings.stopped,
+        pull_secret=mapping_images.pull_secret(environment),
         # A program can't see an entry that is gone: who leaves loses the protection while it stands.
         protect=environment.settings.deletion_protection and settings.retired is None,
         after=after,
@@ -144,13 +145,15 @@ def agent_pods(environment: LoadedEnvironment, cluster: str) -> AgentPods:
         Name of the cluster.
     """
     settings = environment.settings.syncer
+    version = environment.release(cluster, API_SYNCAGENT_CRDS).version
     return AgentPods(
-        image=f"{SYNCER_IMAGE}:{environment.release(cluster, API_SYNCAGENT_CRDS).version}",
+        image=environment.images.rules.image(f"{SYNCER_IMAGE}:{version}"),
         replicas=settings.replicas,
         cpu_request=settings.cpu_request,
         memory_request=settings.memory_request,
         memory_limit=settings.memory_limit,
         user=_user(environment, cluster),
+        pull_secret=mapping_images.pull_secret(environment),
     )
 
 
@@ -188,7 +191,11 @@ def retention(
         compute_url=environment.kcp.at_workspace(environment.settings.compute_path).server,
         certificate_authority=environment.kcp.certificate_authority,
         cluster=provider,
-        user=_user(environment, cluster),
+        pods=RetentionPods(
+            image=environment.images.rules.image(PYTHON_IMAGE),
+            user=_user(environment, cluster),
+            pull_secret=mapping_images.pull_secret(environment),
+        ),
         after=after,
     )
 
@@ -207,7 +214,11 @@ def retention_policy(tenant: str, settings: TenantSettings) -> Policy:
 
 
 def tekton(
-    environment: LoadedEnvironment, cluster: str, *, after: tuple[pulumi.Resource, ...]
+    environment: LoadedEnvironment,
+    cluster: str,
+    provider: pulumi.ProviderResource,
+    *,
+    after: tuple[pulumi.Resource, ...],
 ) -> ReleaseArgs | ClusterUnitArgs:
     """Say how Tekton comes to a cluster: as a release, or on OpenShift by its operator.
 
@@ -217,12 +228,14 @@ def tekton(
         The environment.
     cluster
         Name of the cluster.
+    provider
+        API server of the cluster.
     after
         What must be there before it, and stay until it is gone.
     """
     settings = environment.settings.compute_clusters[cluster]
     if settings.distribution is not Distribution.OPENSHIFT:
-        return release_args(environment, cluster, TEKTON_PIPELINES, after=after)
+        return release_args(environment, cluster, TEKTON_PIPELINES, provider, after=after)
     return ClusterUnitArgs(
         kubeconfig=str(environment.kubeconfig_file(cluster)),
         incarnation=settings.incarnation,
@@ -232,7 +245,12 @@ def tekton(
 
 
 def release_args(
-    environment: LoadedEnvironment, cluster: str, release: str, *, after: tuple[pulumi.Resource, ...]
+    environment: LoadedEnvironment,
+    cluster: str,
+    release: str,
+    provider: pulumi.ProviderResource,
+    *,
+    after: tuple[pulumi.Resource, ...],
 ) -> ReleaseArgs:
     """Say how a release stands on a cluster.
 
@@ -244,12 +262,16 @@ def release_args(
         Name of the cluster.
     release
         Name of the release.
+    provider
+        API server of the cluster.
     after
         What must be there before it, and stay until it is gone.
     """
     settings = environment.settings.compute_clusters[cluster]
     return ReleaseArgs(
         release=environment.release(cluster, release),
+        cluster=provider,
+        pull_secret=mapping_images.pull_secret(environment),
         kubeconfig=str(environment.kubeconfig_file(cluster)),
         incarnation=settings.incarnation,
         state=settings.state,

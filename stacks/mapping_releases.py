@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from releases.adaptation import UNADAPTED, Adaptation
+from releases.adaptation import Adaptation
+from releases.images import ImageRules
+from stacks import mapping_images
 
 if TYPE_CHECKING:
     from stacks.settings import EnvironmentSettings
 
 
-def adaptation(settings: EnvironmentSettings, cluster: str, release: str) -> Adaptation:
+def adaptation(
+    settings: EnvironmentSettings, cluster: str, release: str, images: ImageRules | None = None
+) -> Adaptation:
     """Say what the settings change of a release on a cluster.
 
     Parameters
@@ -21,6 +25,10 @@ def adaptation(settings: EnvironmentSettings, cluster: str, release: str) -> Ada
         Name of the cluster.
     release
         Name of the release.
+    images
+        How its images are named and pulled; by default as they are published.
     """
-    del settings, cluster, release  # No setting reaches into a release yet.
-    return UNADAPTED
+    del cluster  # No setting reaches into a release on one cluster alone yet.
+    return Adaptation(
+        config_maps=mapping_images.config_maps(settings, release), images=images or ImageRules()
+    )

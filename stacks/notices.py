@@ -18,7 +18,6 @@ _NOT_ACTED_ON: Final[Mapping[str, str]] = {
     "argocd": "no Argo CD is installed",
     "gateway": "no gateway is installed",
     "gitops": "nothing is written to the repository",
-    "image_repository": "images keep the names that the releases give them",
     "monitoring": "no ServiceMonitor is made",
 }
 """By section: what is the case instead."""

@@ -1,4 +1,4 @@
-"""The settings of the service's parts: syncer, Tekton, Argo CD, gateway, GitOps, images, monitoring."""
+"""The settings of the service's parts: syncer, Tekton, Argo CD, gateway, GitOps, monitoring."""
 
 from collections.abc import Mapping
 from typing import Annotated, Self
@@ -14,7 +14,6 @@ from stacks.vocabulary import (
     Exposure,
     FolderPath,
     HostName,
-    ImagePrefix,
     IssuerName,
     LabelKey,
     LabelValue,
@@ -169,26 +168,6 @@ class GitopsSettings(Section):
         default=None,
         title="Credentials",
         description="Token with which Argo CD reads the repository; none: anybody may read it.",
-    )
-
-
-class ImageRepositorySettings(Section):
-    """Where container images come from."""
-
-    mirrors: Mapping[ImagePrefix, ImagePrefix] = Field(
-        default={},
-        title="Mirrors",
-        description="By beginning of an image's name (registry, or registry and path): what replaces it.",
-    )
-    pull_secret: SecretReference | None = Field(
-        default=None,
-        title="Pull secret",
-        description="Credentials for the registries, as the JSON of a file .docker/config.json.",
-    )
-    offline: bool = Field(
-        default=False,
-        title="Offline",
-        description="Refuse every image that no mirror serves: the clusters reach no other registry.",
     )
 
 

@@ -6,11 +6,11 @@ from typing import Annotated, Any, Final, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from stacks.image_settings import ImageRepositorySettings
 from stacks.part_settings import (
     ArgoCdSettings,
     GatewaySettings,
     GitopsSettings,
-    ImageRepositorySettings,
     MonitoringSettings,
     SyncerSettings,
     TektonSettings,

@@ -37,7 +37,9 @@ _PARTS: Mapping[str, object] = {
     "gitops": {"repository": "https://git.example.com/sre/clusters", "credentials": {"secret": SECRET}},
     "imageRepository": {
         "mirrors": {"ghcr.io": "mirror.example.com/ghcr", "docker.io": "mirror.example.com/hub"},
+        "digests": {"path": "releases/images.lock.yaml"},
         "pullSecret": {"secret": SECRET},
+        "allowedRegistries": ["mirror.example.com", "ghcr.io/team"],
         "offline": True,
     },
     "monitoring": {"enabled": True, "labels": {"prometheus": "main", "team": "sre"}},
@@ -123,6 +125,9 @@ def sections(by: random.Random, *, clusters: int, tenants: int) -> Sections:
         "tenants": {},
         **_some(by, _PARTS),
     }
+    if "imageRepository" in made:
+        # Offline, manifests have to come from somewhere else than a URL.
+        made["releases"] = _PARTS["releases"]
     for _ in range(clusters):
         made = with_cluster(by, made)
     for _ in range(tenants):

@@ -13,8 +13,11 @@ from pulumi.runtime import mocks, rpc
 from pulumi.runtime.settings import SETTINGS, set_root_resource
 
 from releases.adaptation import UNADAPTED, Adaptation
+from releases.catalog import TEKTON_PIPELINES
+from releases.contents import Contents
 from releases.prepare import PreparedRelease
 from stacks.environment import compose
+from stacks.image_sources import read_images
 from stacks.kubeconfigs import Kubeconfig
 from stacks.loader import LoadedEnvironment
 from stacks.mapping_releases import adaptation
@@ -26,6 +29,18 @@ TOKEN = "bWFkZS11cC10b2tlbg=="
 """The made-up token that kcp gives a syncer's ServiceAccount here, base64 of `made-up-token`."""
 
 CREDENTIAL = "made-up-credential"
+
+
+CONTENTS = {
+    TEKTON_PIPELINES: Contents(
+        images=("ghcr.io/tekton/controller:v1", "ghcr.io/tekton/entrypoint:v1"),
+        injected=("ghcr.io/tekton/entrypoint:v1",),
+        pod_namespaces=("tekton-pipelines", "tekton-pipelines-resolvers"),
+    )
+}
+"""What made-up releases hold."""
+
+REGISTRY_PASSWORD = "made-up-registry-password"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,23 +153,35 @@ def made_up_release(name: str, version: str, adaptation: Adaptation = UNADAPTED)
     """Make a release that differs, as a prepared one does, with its version and its adaptation."""
     digest = hashlib.sha256(f"{name} {version} {adaptation.as_json()}".encode()).hexdigest()
     return PreparedRelease(
-        name=name, version=version, sha256=digest, manifest=Path(f".run/dev/{name}-{digest[:12]}.yaml")
+        name=name,
+        version=version,
+        sha256=digest,
+        manifest=Path(f".run/dev/{name}-{digest[:12]}.yaml"),
+        contents=CONTENTS.get(name, Contents()),
     )
 
 
 def loaded(settings: EnvironmentSettings) -> LoadedEnvironment:
+    """Make up what the settings refer to."""
+    auths = {"registry.example.com": {"auth": REGISTRY_PASSWORD}}
+    of_images = settings.image_repository.model_copy(update={"digests": None})
+    reference = of_images.pull_secret
+    images, _ = read_images(
+        of_images, Path(), {} if reference is None else {reference.secret: {"auths": auths}}
+    )
     return LoadedEnvironment(
         stack="dev",
         settings=settings,
         kubeconfigs={name: kubeconfig(name) for name in ("kcp", *settings.compute_clusters)},
         prepared={
             cluster: {
-                name: made_up_release(name, version, adaptation(settings, cluster, name))
+                name: made_up_release(name, version, adaptation(settings, cluster, name, images.rules))
                 for name, version in releases.items()
             }
             for cluster, releases in wanted_releases(settings).items()
         },
         folder=Path(".run/dev"),
+        images=images,
     )
 
 

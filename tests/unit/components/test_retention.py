@@ -160,7 +160,9 @@ def test_the_identity_can_read_and_delete_what_its_own_export_holds_and_nothing_
 def test_the_pods_meet_the_restricted_pod_security_level_and_hold_no_credential_of_the_cluster() -> None:
     marked = manifests.ground("")["retention-namespace"]["metadata"]["labels"]
     assert marked["pod-security.kubernetes.io/enforce"] == "restricted"
-    spec = manifests.job("east", 65532)["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    spec = manifests.job("east", manifests.RetentionPods(image="python:3", user=65532))["spec"][
+        "jobTemplate"
+    ]["spec"]["template"]["spec"]
     assert spec["automountServiceAccountToken"] is False
     assert spec["securityContext"] == {
         "runAsNonRoot": True,
@@ -177,7 +179,7 @@ def test_the_pods_meet_the_restricted_pod_security_level_and_hold_no_credential_
 
 
 def test_passes_never_overlap() -> None:
-    spec = manifests.job("east", None)["spec"]
+    spec = manifests.job("east", manifests.RetentionPods(image="python:3", user=None))["spec"]
     assert spec["concurrencyPolicy"] == "Forbid"
     assert (spec["schedule"], spec["jobTemplate"]["spec"]["activeDeadlineSeconds"]) == ("*/10 * * * *", 540)
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from components.own_images import SYNCER_IMAGE
 from local import images as catalogue
 from local.images import PAUSE_IMAGE, SYNCAGENT_IMAGE, TEKTON_VERSION, images, ko_image
 from local.manifests import SYNCAGENT_VERSION
 from local.oci import ImageError, ImageSpec
 from local.preflight import NODE_PACKAGES
 from releases.catalog import API_SYNCAGENT_CRDS, PYTHON_IMAGE, TEKTON_PIPELINES, find
-from stacks import mapping
 
 LDD = """\
 \tlinux-vdso.so.1 (0x00007f3095c91000)
@@ -153,6 +153,6 @@ def test_a_missing_library_is_named(host: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_what_the_program_deploys_is_what_the_environment_builds() -> None:
-    assert f"{mapping.SYNCER_IMAGE}:{find(API_SYNCAGENT_CRDS).version}" == SYNCAGENT_IMAGE
+    assert f"{SYNCER_IMAGE}:{find(API_SYNCAGENT_CRDS).version}" == SYNCAGENT_IMAGE
     versions = {TEKTON_PIPELINES: TEKTON_VERSION, API_SYNCAGENT_CRDS: SYNCAGENT_VERSION}
     assert {name: find(name).version for name in versions} == versions

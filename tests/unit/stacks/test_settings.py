@@ -212,7 +212,7 @@ def test_each_part_that_is_given_and_not_there_yet_gets_a_notice() -> None:
             "argocd": {"enabled": True},
             "gateway": {"host": "events.example.com"},
             "gitops": {"repository": "https://git.example.com/team/clusters"},
-            "imageRepository": {"offline": True},
+            "imageRepository": {"mirrors": {"ghcr.io": "registry.example.com"}},
             "monitoring": {"enabled": True},
             "syncer": {"replicas": 2},
             "pools": {"gpu": {}},
@@ -225,7 +225,6 @@ def test_each_part_that_is_given_and_not_there_yet_gets_a_notice() -> None:
             "argocd",
             "gateway",
             "gitops",
-            "imageRepository",
             "monitoring",
             "tenants.*.repositories",
         )

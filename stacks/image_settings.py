@@ -1,0 +1,59 @@
+"""The settings of container images: where they come from, which they are, and who may pull which."""
+
+from collections.abc import Mapping
+
+from pydantic import Field
+
+from stacks.sections import SecretReference, Section
+from stacks.vocabulary import FilePath, ImagePrefix
+
+
+class DigestsSettings(Section):
+    """The file that says which images the names stand for."""
+
+    path: FilePath = Field(
+        title="File",
+        description=(
+            "YAML file, relative to the project's folder, with the digest of each image by its name:"
+            " python -m operations images lock writes it."
+        ),
+    )
+
+
+class ImageRepositorySettings(Section):
+    """Where container images come from."""
+
+    mirrors: Mapping[ImagePrefix, ImagePrefix] = Field(
+        default={},
+        title="Mirrors",
+        description=(
+            "By beginning of an image's name (registry, or registry and path): what replaces it; the longest"
+            " that fits counts."
+        ),
+    )
+    digests: DigestsSettings | None = Field(
+        default=None,
+        title="Digests",
+        description="Which images the names stand for; none: what the registry has under a name.",
+    )
+    pull_secret: SecretReference | None = Field(
+        default=None,
+        title="Pull secret",
+        description="Credentials for the registries, as the JSON of a file .docker/config.json.",
+    )
+    allowed_registries: tuple[ImagePrefix, ...] = Field(
+        default=(),
+        title="Allowed registries",
+        description=(
+            "Beginnings of images' names (registry, or registry and path) that tenants' pods may use; none"
+            " given: all."
+        ),
+    )
+    offline: bool = Field(
+        default=False,
+        title="Offline",
+        description=(
+            "Refuse every image that no mirror serves, and manifests from URLs: the clusters reach no other"
+            " registry, and this program no release page."
+        ),
+    )

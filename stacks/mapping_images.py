@@ -1,0 +1,88 @@
+"""From the settings of images to what carries them: Secrets, a policy, and Tekton's configuration."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Final
+
+import pulumi
+
+from components import openshift_pipelines
+from components.image_repository import PULL_SECRET, ImagePolicy
+from releases.catalog import TEKTON_PIPELINES
+from releases.image_names import parse
+from stacks.vocabulary import Distribution
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from stacks.loader import LoadedEnvironment
+    from stacks.settings import EnvironmentSettings
+
+_REACHING_OUT: Final = ("bundles", "git", "hub")
+"""Tekton's resolvers that fetch pipelines from outside the cluster."""
+
+
+def config_maps(settings: EnvironmentSettings, release: str) -> dict[str, Mapping[str, str]]:
+    """Say what the settings of images set in the ConfigMaps of a release.
+
+    Parameters
+    ----------
+    settings
+        The settings.
+    release
+        Name of the release.
+    """
+    if release != TEKTON_PIPELINES:
+        return {}
+    found: dict[str, Mapping[str, str]] = {}
+    if settings.image_repository.pull_secret is not None:
+        # The one pod that Tekton makes beside a run's without the run's ServiceAccount
+        # (pkg/reconciler/pipelinerun/affinity_assistant.go).
+        found["config-defaults"] = {
+            "default-affinity-assistant-pod-template": f"imagePullSecrets:\n- name: {PULL_SECRET}\n"
+        }
+    if settings.image_repository.offline:
+        found["resolvers-feature-flags"] = {f"enable-{one}-resolver": "false" for one in _REACHING_OUT}
+    return found
+
+
+def pull_secret(environment: LoadedEnvironment) -> pulumi.Output[str] | None:
+    """Make the content of the Secrets with which images are pulled: base64, and secret; None without any.
+
+    Parameters
+    ----------
+    environment
+        The environment.
+    """
+    held = environment.images.pull_secret
+    return None if held is None else pulumi.Output.secret(base64.b64encode(held.encode()).decode())
+
+
+def image_policy(environment: LoadedEnvironment, cluster: str) -> ImagePolicy:
+    """Say which images the pods of a cluster's tenants may use.
+
+    What Tekton puts into them is named as it is published and as it is installed: while a mirror is put in,
+    or taken out, one of the two is what its controller still uses.
+
+    Parameters
+    ----------
+    environment
+        The environment.
+    cluster
+        Name of the cluster.
+    """
+    settings = environment.settings
+    allowed = set(settings.image_repository.allowed_registries)
+    injected: set[str] = set()
+    if allowed:
+        tekton = environment.prepared[cluster].get(TEKTON_PIPELINES)
+        for image in () if tekton is None else tekton.contents.injected:
+            injected |= {parse(one).repository for one in (image, environment.images.rules.image(image))}
+        if settings.compute_clusters[cluster].distribution is Distribution.OPENSHIFT:
+            allowed |= set(openshift_pipelines.REPOSITORIES)
+    return ImagePolicy(
+        allowed=tuple(sorted(allowed)),
+        injected=tuple(sorted(injected)),
+        keeps_secret=environment.images.pull_secret is not None,
+    )

@@ -1,0 +1,237 @@
+"""Tenants' pods use images of allowed registries alone, on a real API server, by whatever name they ask."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from components.compute_cluster import namespace
+from components.image_repository import PULL_SECRET, ImagePolicy, policy, policy_binding
+from releases.image_names import ImageNameError, covers, parse
+from tests.support.apiserver import control_plane, require_binaries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.apiserver import ControlPlane
+
+DIGEST = "sha256:" + "a1" * 32
+ALLOWED = ("ghcr.io/team", "docker.io/library", "registry.example.com:5000", "quay.io")
+INJECTED = ("mirror.example.com/tekton/entrypoint", "cgr.dev/chainguard/busybox")
+MERGE = "application/strategic-merge-patch+json"
+PODS = "/api/v1/namespaces/{}/pods"
+
+FINE = (
+    "ghcr.io/team/app",
+    "ghcr.io/team/app:v1",
+    f"ghcr.io/team/app:v1@{DIGEST}",
+    "ghcr.io/team:v1",
+    "ghcr.io/team",
+    f"ghcr.io/team@{DIGEST}",
+    "quay.io/whatever/deep/app:v1",
+    "registry.example.com:5000/app",
+    "busybox",
+    "busybox:1.36",
+    f"busybox@{DIGEST}",
+    "docker.io/busybox",
+    "docker.io/library/busybox:1.36",
+    "index.docker.io/busybox",
+    # Not that registry, but an image of Docker's own of that name.
+    "quay.io:v1",
+    "mirror.example.com/tekton/entrypoint:v1.6.0",
+    f"mirror.example.com/tekton/entrypoint:v1.6.0@{DIGEST}",
+    f"cgr.dev/chainguard/busybox@{DIGEST}",
+)
+REFUSED = (
+    "evil.io/ghcr.io/team/x",
+    "ghcr.io.evil.com/team/x",
+    "ghcr.io/teams/app",
+    "ghcr.io/tea",
+    "GHCR.IO/team/app",
+    "GHCR.IO/TEAM/APP",
+    "ghcr.io:443/team/app",
+    "ghcr.io:team/app",
+    "team/app",
+    "docker.io/team/app",
+    "registry.example.com/app",
+    "registry.example.com:5001/app",
+    "localhost/ghcr.io/team/app",
+    "localhost:5000/app",
+    "mirror.example.com/tekton/entrypoint/more",
+    "mirror.example.com/tekton/entrypoint2",
+    "mirror.example.com/tekton/other",
+    "cgr.dev/chainguard/bash",
+    DIGEST,
+    "sha256:abcdef",
+)
+
+
+def allowed_by_the_rules(image: str) -> bool:
+    """Say what the policy ought to say, by what reads names elsewhere."""
+    try:
+        name = parse(image)
+    except ImageNameError:
+        return False
+    return name.repository in INJECTED or (
+        name.repository != "docker.io/library/sha256"
+        and any(covers(prefix, name.repository) for prefix in ALLOWED)
+    )
+
+
+def test_the_lists_here_are_what_the_rules_say() -> None:
+    assert [image for image in FINE if not allowed_by_the_rules(image)] == []
+    assert [image for image in REFUSED if allowed_by_the_rules(image)] == []
+
+
+def pod(image: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 -- any part of a pod
+    spec = {"containers": [{"name": "a", "image": image}], "automountServiceAccountToken": False, **more}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"generateName": "p-"}, "spec": spec}
+
+
+class Place:
+    """A cluster with a tenant's namespace, and one that is nobody's."""
+
+    def __init__(self, api: ControlPlane) -> None:
+        self.api = api
+        for name, tenant in (("team-a", "team-a"), ("elsewhere", None)):
+            home = namespace(name, "tenant", "baseline", **({"tenant": tenant} if tenant else {}))
+            api.create("/api/v1/namespaces", home)
+            account = {"metadata": {"name": "default"}}
+            self.ask("POST", f"/api/v1/namespaces/{name}/serviceaccounts", account)
+        images = ImagePolicy(allowed=ALLOWED, injected=INJECTED, keeps_secret=True)
+        group = "/apis/admissionregistration.k8s.io/v1"
+        api.create(f"{group}/validatingadmissionpolicies", policy(images))
+        api.create(f"{group}/validatingadmissionpolicybindings", policy_binding())
+
+    def ask(self, method: str, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        status, answer = self.api.request(method, path, body)
+        return status, answer
+
+    def refusal(self, body: dict[str, Any], home: str = "team-a") -> str | None:
+        """Create a pod, dry; give what was said where it was refused."""
+        status, answer = self.ask("POST", f"{PODS.format(home)}?dryRun=All", body)
+        assert status in {201, 403, 422}, answer
+        return None if status == 201 else str(answer["message"])
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    require_binaries("etcd", "kube-apiserver", "kube-controller-manager")
+    with control_plane(tmp_path_factory.mktemp("images")) as api:
+        made = Place(api)
+        deadline = time.monotonic() + 30
+        # A policy comes into force a moment after it is there.
+        while made.refusal(pod("evil.io/x")) is None:
+            assert time.monotonic() < deadline, "the policy is not in force"
+            time.sleep(0.3)
+        yield made
+
+
+@pytest.mark.parametrize("image", FINE)
+def test_an_image_of_an_allowed_registry_is_used(place: Place, image: str) -> None:
+    assert place.refusal(pod(image)) is None
+
+
+@pytest.mark.parametrize("image", REFUSED)
+def test_an_image_of_another_registry_is_refused_by_name(place: Place, image: str) -> None:
+    said = place.refusal(pod(image))
+    assert said is not None
+    assert f"image {image} may not be used here; allowed are images of {', '.join(sorted(ALLOWED))}" in said
+
+
+def test_all_containers_of_a_pod_are_looked_at(place: Place) -> None:
+    init = place.refusal(pod("busybox", initContainers=[{"name": "i", "image": "evil.io/i"}]))
+    assert init is not None
+    assert "image evil.io/i may not" in init
+    second = {"name": "b", "image": "evil.io/b"}
+    both = place.refusal(pod("busybox", containers=[{"name": "a", "image": "evil.io/a"}, second]))
+    assert both is not None
+    assert "image evil.io/a, evil.io/b may not" in both
+
+
+def test_other_namespaces_use_what_they_like(place: Place) -> None:
+    assert place.refusal(pod("evil.io/x"), "elsewhere") is None
+
+
+def test_a_running_pod_gets_no_other_image_and_can_be_changed_otherwise(place: Place) -> None:
+    status, made = place.ask("POST", PODS.format("team-a"), pod("busybox"))
+    assert status == 201, made
+    path = f"{PODS.format('team-a')}/{made['metadata']['name']}"
+
+    def patched(patch: dict[str, Any], sub: str = "") -> tuple[int, dict[str, Any]]:
+        return place.api.request("PATCH", f"{path}{sub}", patch, MERGE)
+
+    assert patched({"metadata": {"annotations": {"tekton.dev/ready": "READY"}}})[0] == 200
+    # As Tekton ends a sidecar.
+    injected = f"{INJECTED[0]}:v1"
+    assert patched({"spec": {"containers": [{"name": "a", "image": injected}]}})[0] == 200
+    status, answer = patched({"spec": {"containers": [{"name": "a", "image": "evil.io/x"}]}})
+    assert status in {403, 422}
+    assert "image evil.io/x may not" in answer["message"]
+    debug = {"name": "debug", "image": "evil.io/debug", "targetContainerName": "a"}
+    status, answer = patched({"spec": {"ephemeralContainers": [debug]}}, "/ephemeralcontainers")
+    assert status in {403, 422}
+    assert "image evil.io/debug may not" in answer["message"]
+    status, _ = patched(
+        {"spec": {"ephemeralContainers": [{**debug, "image": "busybox"}]}}, "/ephemeralcontainers"
+    )
+    assert status == 200
+
+
+def test_a_pod_from_before_the_policy_can_still_be_changed(place: Place) -> None:
+    group = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/pipeline-service-images"
+    place.api.delete(group)
+    deadline = time.monotonic() + 30
+    while place.refusal(pod("evil.io/x")) is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+    _, made = place.ask("POST", PODS.format("team-a"), pod("evil.io/old"))
+    place.api.create(group.rpartition("/")[0], policy_binding())
+    while place.refusal(pod("evil.io/x")) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+    path = f"{PODS.format('team-a')}/{made['metadata']['name']}"
+    status, answer = place.api.request("PATCH", path, {"metadata": {"labels": {"a": "b"}}}, MERGE)
+    assert status == 200, answer
+
+
+@pytest.mark.parametrize(
+    "reads",
+    [
+        {"volumes": [{"name": "v", "secret": {"secretName": PULL_SECRET}}]},
+        {"volumes": [{"name": "v", "projected": {"sources": [{"secret": {"name": PULL_SECRET}}]}}]},
+        {
+            "containers": [
+                {
+                    "name": "a",
+                    "image": "busybox",
+                    "env": [{"name": "X", "valueFrom": {"secretKeyRef": {"name": PULL_SECRET, "key": "k"}}}],
+                }
+            ]
+        },
+        {
+            "initContainers": [
+                {"name": "i", "image": "busybox", "envFrom": [{"secretRef": {"name": PULL_SECRET}}]}
+            ]
+        },
+    ],
+)
+def test_no_pod_reads_the_pull_secret(place: Place, reads: dict[str, Any]) -> None:
+    said = place.refusal(pod("busybox", **reads))
+    assert said is not None
+    assert PULL_SECRET in said
+    other = json.loads(json.dumps(reads).replace(PULL_SECRET, "own"))
+    assert place.refusal(pod("busybox", **other)) is None
+    assert place.refusal(pod("busybox", imagePullSecrets=[{"name": PULL_SECRET}])) is None
+
+
+def test_the_api_server_finds_nothing_odd_in_the_policy(place: Place) -> None:
+    path = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/pipeline-service-images"
+    deadline = time.monotonic() + 30
+    while "typeChecking" not in (status := place.api.get(path).get("status", {})):
+        assert time.monotonic() < deadline, status
+        time.sleep(0.3)
+    assert status["typeChecking"] == {}

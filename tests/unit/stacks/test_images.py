@@ -1,0 +1,331 @@
+"""What the settings of images refer to is read and checked, and reaches every pod, ours and tenants'."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+import yaml
+
+from components.image_repository import PULL_SECRET
+from stacks.image_sources import read_images
+from stacks.loader import LoadedEnvironment, load
+from stacks.problems import SettingsError
+from tests.support.recording import REGISTRY_PASSWORD, Recorder, environment, record, start_engine
+
+DIGEST = "sha256:" + "a1" * 32
+MIRRORS = {
+    "ghcr.io": "m.example/ghcr",
+    "docker.io": "m.example/hub",
+    "cgr.dev": "m.example/cgr",
+}
+TENANTS: dict[str, dict[str, Any]] = {
+    "t": {"cluster": "a"},
+    "x": {"cluster": "b", "external": {"path": "root:org:x", "binders": {"users": ["erin"]}}},
+}
+
+
+def composed(**images: object) -> Recorder:
+    settings = environment(
+        {"a": {}, "b": {}, "o": {"distribution": "openshift"}}, TENANTS, imageRepository=images
+    )
+    return record(settings)[0]
+
+
+def images_of(recorder: Recorder) -> dict[str, str]:
+    agent = recorder.named("a-agent").inputs["spec"]["template"]["spec"]
+    job = recorder.named("a-retention-job").inputs["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    return {name: pod["containers"][0]["image"] for name, pod in (("agent", agent), ("prune", job))}
+
+
+def test_our_own_pods_come_from_the_mirrors() -> None:
+    assert images_of(composed(mirrors=MIRRORS)) == {
+        "agent": "m.example/ghcr/kcp-dev/api-syncagent:v0.7.0",
+        "prune": "m.example/hub/library/python:3.11-slim-bookworm",
+    }
+    assert images_of(composed()) == {
+        "agent": "ghcr.io/kcp-dev/api-syncagent:v0.7.0",
+        "prune": "docker.io/library/python:3.11-slim-bookworm",
+    }
+
+
+def test_settings_of_images_reach_the_releases() -> None:
+    def digest(recorder: Recorder) -> str:
+        found: str = recorder.named("a-tekton-pipelines-apply").inputs["environment"]["UNIT_SHA256"]
+        return found
+
+    plain = digest(composed())
+    changed = [
+        digest(composed(mirrors=MIRRORS)),
+        digest(composed(mirrors=MIRRORS, offline=True)),
+        digest(composed(pullSecret={"secret": "credentials"})),
+    ]
+    assert len({plain, *changed}) == 4
+    assert digest(composed(mirrors=dict(reversed(MIRRORS.items())))) == changed[0]
+
+
+def test_the_pull_secret_is_in_each_namespace_where_pods_run_and_nowhere_in_plain() -> None:
+    recorder = composed(pullSecret={"secret": "credentials"})
+    secrets = [
+        one
+        for one in recorder.of_type("kubernetes:core/v1:Secret")
+        if one.inputs["metadata"]["name"] == PULL_SECRET
+    ]
+    places = {one.name: one.inputs["metadata"]["namespace"] for one in secrets}
+    assert places | {"t.a.default-pull-secret": "", "x.b.default-pull-secret": ""} == {
+        **{f"{cluster}-syncer-pull-secret": "pipeline-service-syncer" for cluster in "abo"},
+        **{f"{cluster}-retention-pull-secret": "pipeline-service-retention" for cluster in "abo"},
+        **{
+            f"{cluster}-tekton-pipelines-{namespace}-pull-secret": namespace
+            for cluster in "ab"
+            for namespace in ("tekton-pipelines", "tekton-pipelines-resolvers")
+        },
+        "t.a.default-pull-secret": "",
+        "x.b.default-pull-secret": "",
+    }
+    for one in secrets:
+        assert one.inputs["type"] == "kubernetes.io/dockerconfigjson"
+        document = json.loads(base64.b64decode(one.inputs["data"][".dockerconfigjson"]))
+        assert document == {"auths": {"registry.example.com": {"auth": REGISTRY_PASSWORD}}}
+        assert "data" in one.secret_inputs, one.urn
+    encoded = base64.b64encode(REGISTRY_PASSWORD.encode()).decode()[:16]
+    for one in recorder.registrations.values():
+        plain = json.dumps({key: value for key, value in one.inputs.items() if key not in one.secret_inputs})
+        assert REGISTRY_PASSWORD not in plain
+        assert encoded not in plain, one.urn
+
+
+def test_pods_and_accounts_name_the_pull_secret() -> None:
+    recorder = composed(pullSecret={"secret": "credentials"})
+    named = [{"name": PULL_SECRET}]
+    assert recorder.named("a-agent").inputs["spec"]["template"]["spec"]["imagePullSecrets"] == named
+    job = recorder.named("a-retention-job").inputs["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert job["imagePullSecrets"] == named
+    for account in ("t.a.default-account", "x.b.default-account"):
+        assert recorder.named(account).inputs["imagePullSecrets"] == named
+    assert "imagePullSecrets" not in composed().named("t.a.default-account").inputs
+
+
+def test_a_releases_pull_secret_comes_between_its_apply_and_its_wait() -> None:
+    recorder = composed(pullSecret={"secret": "credentials"})
+    apply = recorder.named("a-tekton-pipelines-apply").urn
+    ready = recorder.named("a-tekton-pipelines-ready")
+    for namespace in ("tekton-pipelines", "tekton-pipelines-resolvers"):
+        secret = recorder.named(f"a-tekton-pipelines-{namespace}-pull-secret")
+        assert apply in recorder.reaches(secret.urn)
+        assert secret.urn in ready.dependencies
+
+
+def policy_text(recorder: Recorder, cluster: str) -> str:
+    return json.dumps(recorder.named(f"{cluster}-images").inputs["spec"])
+
+
+def test_tenants_pods_are_held_to_the_allowed_registries_and_tekton_is_let_through() -> None:
+    recorder = composed(mirrors=MIRRORS, allowedRegistries=["registry.example.com"])
+    plain, openshift = policy_text(recorder, "a"), policy_text(recorder, "o")
+    for allowed in (
+        "registry.example.com",
+        "ghcr.io/tekton/entrypoint",
+        "m.example/ghcr/tekton/entrypoint",
+    ):
+        assert f'\\"{allowed}\\"' in plain
+    assert "ghcr.io/tekton/controller" not in plain
+    assert "registry.redhat.io/openshift-pipelines" not in plain
+    assert "registry.redhat.io/openshift-pipelines" in openshift
+    assert recorder.named("a-images-binding").inputs["spec"]["policyName"] == "pipeline-service-images"
+
+
+def test_without_allowed_registries_and_pull_secret_there_is_no_policy() -> None:
+    names = {one.name for one in composed(mirrors=MIRRORS).registrations.values()}
+    assert not {name for name in names if name.endswith(("-images", "-pull-secret"))}
+
+
+def test_with_a_pull_secret_alone_a_policy_keeps_it_from_tenants_pods() -> None:
+    recorder = composed(pullSecret={"secret": "credentials"})
+    spec = recorder.named("a-images").inputs["spec"]
+    assert [PULL_SECRET in one["expression"] for one in spec["validations"]] == [True]
+    assert spec["variables"] == []
+
+
+# -- what settings refer to --------------------------------------------------------------------------------
+
+
+def pod(image: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "controller", "namespace": "tekton-pipelines"},
+        "spec": {"template": {"spec": {"containers": [{"name": "a", "image": image}]}}},
+    }
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project's folder with one cluster's credentials and releases, Tekton's with a pod."""
+    monkeypatch.chdir(tmp_path)
+    kubeconfig = {
+        "current-context": "x",
+        "clusters": [{"name": "c", "cluster": {"server": "https://host:1"}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "users": [{"name": "u", "user": {"token": "made-up"}}],
+    }
+    for name in ("kcp.yaml", "a.yaml"):
+        (tmp_path / name).write_text(json.dumps(kubeconfig))
+    maps = [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {}}
+        for name in ("config-defaults", "feature-flags", "resolvers-feature-flags")
+    ]
+    (tmp_path / "releases").mkdir()
+    tekton = [*maps, pod("quay.io/tekton/controller:v1")]
+    (tmp_path / "releases/tekton-pipelines-v1.6.0.yaml").write_text(yaml.safe_dump_all(tekton))
+    (tmp_path / "releases/api-syncagent-crds-v0.7.0.yaml").write_text(yaml.safe_dump_all(maps[:1]))
+    return tmp_path
+
+
+def loaded(images: dict[str, Any], credentials: object = None) -> LoadedEnvironment:
+    config = {
+        "kcp": {"kubeconfig": {"path": "kcp.yaml"}},
+        "computeClusters": {"a": {"kubeconfig": {"path": "a.yaml"}}},
+        "releases": {"directory": "releases"},
+        "imageRepository": images,
+    }
+    if credentials is not None:
+        config["credentials"] = credentials
+    values = {
+        f"pipeline-service:{key}": value if isinstance(value, str) else json.dumps(value)
+        for key, value in config.items()
+    }
+    secrets = [] if credentials is None else ["pipeline-service:credentials"]
+    pulumi.runtime.set_all_config(values, secrets)
+    start_engine(preview=True)
+    return load()
+
+
+def refusal(images: dict[str, Any], credentials: object = None) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        loaded(images, credentials)
+    return str(caught.value).splitlines()
+
+
+def test_a_release_is_prepared_with_mirrors_and_digests(project: Path) -> None:
+    (project / "digests.yaml").write_text(f"quay.io/tekton/controller:v1: {DIGEST}\n")
+    made = loaded({"mirrors": {"quay.io": "m.example/quay"}, "digests": {"path": "digests.yaml"}})
+    release = made.release("a", "tekton-pipelines")
+    assert f"m.example/quay/tekton/controller:v1@{DIGEST}" in (project / release.manifest).read_text()
+    assert release.contents.images == ("quay.io/tekton/controller:v1",)
+    assert release.contents.pod_namespaces == ("tekton-pipelines",)
+
+
+def test_what_a_release_holds_is_known_again_without_parsing_it(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = loaded({"mirrors": MIRRORS}).release("a", "tekton-pipelines")
+    beside = project / first.manifest.with_suffix(".contents.json")
+    monkeypatch.setattr("releases.prepare._parsed", lambda *_: pytest.fail("parsed again"))
+    assert loaded({"mirrors": MIRRORS}).release("a", "tekton-pipelines") == first
+    monkeypatch.undo()
+    monkeypatch.chdir(project)
+    for broken in ("", "[]", '{"other": 1}'):
+        beside.write_text(broken)
+        assert loaded({"mirrors": MIRRORS}).release("a", "tekton-pipelines") == first
+        assert json.loads(beside.read_text())["images"] == ["quay.io/tekton/controller:v1"]
+
+
+def test_offline_every_image_without_a_mirror_is_refused_by_name(project: Path) -> None:
+    assert project.is_dir()
+    assert refusal({"offline": True, "mirrors": MIRRORS}) == [
+        (
+            "pipeline-service:imageRepository.mirrors: imageRepository.offline is true, and no mirror serves"
+            " quay.io/tekton/controller:v1; put it into a registry that the clusters reach,"
+            " and add quay.io: REGISTRY"
+        )
+    ]
+    made = loaded({"offline": True, "mirrors": {**MIRRORS, "quay.io/tekton": "m.example/tekton"}})
+    text = (project / made.release("a", "tekton-pipelines").manifest).read_text()
+    for resolver in ("git", "hub", "bundles"):
+        assert f'"enable-{resolver}-resolver":"false"' in text
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (None, "there is no such file"),
+        ("[a]", "it is not a mapping"),
+        ("a: [", "it is not YAML"),
+        ("a: b: c", "it is not YAML"),
+        (f"ghcr.io/Team: {DIGEST}", "is not the name of an image"),
+        ("ghcr.io/team:v1: sha256:12", "is not an image's name with its digest"),
+        (f'"ghcr.io/team:v1@{DIGEST}": {DIGEST}', "is not an image's name with its digest"),
+        (f"busybox: {DIGEST}\ndocker.io/library/busybox:latest: sha256:{'0' * 64}", "it has two digests"),
+    ],
+)
+def test_a_bad_file_of_digests_is_refused_with_its_key(project: Path, text: str | None, why: str) -> None:
+    if text is not None:
+        (project / "digests.yaml").write_text(text)
+    [line] = refusal({"digests": {"path": "digests.yaml"}})
+    assert line.startswith('pipeline-service:imageRepository.digests.path: "digests.yaml":')
+    assert why in line
+
+
+def test_an_empty_file_of_digests_pins_nothing(project: Path) -> None:
+    (project / "digests.yaml").write_text("# none yet\n")
+    assert loaded({"digests": {"path": "digests.yaml"}}).images.rules.digests == {}
+
+
+def test_a_digest_that_differs_from_the_releases_own_is_told_with_its_key(project: Path) -> None:
+    other = "sha256:" + "0" * 64
+    release = project / "releases/tekton-pipelines-v1.6.0.yaml"
+    release.write_text(release.read_text().replace("controller:v1", f"controller:v1@{DIGEST}"))
+    (project / "digests.yaml").write_text(f"quay.io/tekton/controller:v1: {other}\n")
+    [line] = refusal({"digests": {"path": "digests.yaml"}})
+    assert line.startswith("pipeline-service:imageRepository.digests: quay.io/tekton/controller:v1 is")
+
+
+AUTH = {"auth": "aHVudGVyMg=="}
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("hunter2", "is not the JSON of a .docker/config.json"),
+        ('{"auths": {"r.example": {"auth": "aHVudGVyMg=="}}', "is not the JSON"),
+        ('["aHVudGVyMg=="]', "is not the JSON"),
+        ({"auth": "aHVudGVyMg=="}, "names no registry under auths"),
+        ({"auths": {}, "credsStore": "hunter2"}, "names no registry under auths"),
+        ({"auths": ["aHVudGVyMg=="]}, "names no registry under auths"),
+        ({"auths": {"r.example": {}, "s.example": AUTH}}, "without a credential"),
+        ({"auths": {"r.example": "aHVudGVyMg=="}}, "without a credential"),
+    ],
+)
+def test_a_pull_secret_that_is_none_is_refused_and_not_shown(project: Path, value: object, why: str) -> None:
+    assert project.is_dir()
+    [line] = refusal({"pullSecret": {"secret": "credentials"}}, value)
+    assert line.startswith('pipeline-service:imageRepository.pullSecret.secret: "credentials": the value of')
+    assert why in line
+    assert "hunter2" not in line
+    assert "aHVudGVyMg" not in line
+
+
+@pytest.mark.parametrize("as_text", [True, False])
+def test_a_pull_secret_is_read_as_text_and_as_the_engine_hands_it_over(
+    project: Path, *, as_text: bool
+) -> None:
+    assert project.is_dir()
+    document = {"credsStore": "x", "auths": {"s.example": AUTH, "r.example": AUTH}}
+    made = loaded(
+        {"pullSecret": {"secret": "credentials"}}, f" {json.dumps(document)}\n" if as_text else document
+    )
+    assert json.loads(str(made.images.pull_secret)) == {"auths": {"r.example": AUTH, "s.example": AUTH}}
+    assert "aHVudGVyMg" not in repr(made)
+
+
+def test_nothing_is_read_where_nothing_is_said() -> None:
+    settings = environment({}).image_repository
+    images, problems = read_images(settings, Path("/nowhere"), {})
+    assert problems == []
+    assert images.pull_secret is None
+    assert not any((images.rules.mirrors, images.rules.digests, images.rules.pull_secret))
