@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from local.assembled import release
 from local.demo import run_demo
 from local.engine import STACK
 from local.environment import Environment
@@ -125,6 +126,24 @@ def down() -> None:
 def tools() -> None:
     """Build the tools alone, without starting anything."""
     Environment(default_layout(), _reporter()).tools()
+
+
+@app.command()
+def provide(
+    releases: Annotated[
+        list[str],
+        typer.Argument(
+            help="Releases to make usable, e.g. argo-cd, or tekton-pipelines=v1.9.0 for a version of it."
+        ),
+    ],
+) -> None:
+    """Build what further releases are made of: manifests into .local/releases, images into running clusters.
+
+    `up` does this by itself for all that the stack's settings name.
+    """
+    environment = Environment(default_layout(), _reporter())
+    with environment.exclusive():
+        environment.provide([release(text) for text in releases], _wanted(environment))
 
 
 @app.command()

@@ -6,36 +6,37 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from local import preflight
 from local.addons import install_coredns
+from local.assembled import Release, module_of, modules_of
 from local.busybox import static_busybox
 from local.cluster import Cluster, Ports, node_ready, start_control_plane
 from local.engine import write_wrapper
 from local.errors import LocalError
 from local.firewall import start_firewall
-from local.images import images
+from local.image_parts import Sources
+from local.images import images, release_images
 from local.kcp import Kcp, start_kcp, write_user
 from local.kubeconfigs import write_merged
 from local.layout import Layout
 from local.manifests import write_release_manifests
 from local.network import Network
 from local.node import import_images, remove_traces, start_containerd, start_node
-from local.oci import assemble_cached
+from local.oci import ImageSpec, assemble_cached
 from local.packages import unpacked
 from local.processes import running, stop_named
 from local.simulated import SYNCER, start_simulated_node, syncers_run
 from local.toolchain.build import Toolchain, ensure, fits_on_path, module_source, wanted_folders
 from local.toolchain.catalog import (
-    API_SYNCAGENT,
     CORE,
+    KUBERNETES,
     PULUMI,
     PULUMI_LANGUAGE_PYTHON,
     SIMULATED,
-    TEKTON,
     WITH_NODES,
     Module,
 )
@@ -112,13 +113,16 @@ class Environment:
         own = str(self.layout.binaries)
         return os.pathsep.join(p for p in os.environ.get("PATH", os.defpath).split(os.pathsep) if p != own)
 
-    def toolchain(self, nodes: Nodes) -> Toolchain:
+    def toolchain(self, wanted: Wanted) -> Toolchain:
         """Return the programs, building what is missing."""
-        return self._ensure(self._modules(nodes))
+        return self._ensure(self._modules(wanted))
 
     @staticmethod
-    def _modules(nodes: Nodes) -> tuple[Module, ...]:
-        return WITH_NODES if nodes is Nodes.REAL else SIMULATED
+    def _modules(wanted: Wanted) -> tuple[Module, ...]:
+        if wanted.nodes is Nodes.SIMULATED:
+            return SIMULATED
+        made = {module.name: module for module in (*WITH_NODES, *modules_of(wanted.releases))}
+        return tuple(made.values())
 
     def tools(self) -> None:
         """Build what is missing of the tools that a person or a test uses, and link them into one folder."""
@@ -188,7 +192,7 @@ class Environment:
         A daemon is ``running`` or ``stopped``; kcp and each cluster as a whole is ``ready`` or ``not ready``.
         Nothing is built for it: without its programs, nothing is ready.
         """
-        folders = wanted_folders(self._modules(wanted.nodes), self.layout.cache, path=self.search_path())
+        folders = wanted_folders(self._modules(wanted), self.layout.cache, path=self.search_path())
         built = {name: folder for name, folder in folders.items() if folder.is_dir()}
         kcp, clusters = self.places(wanted, Toolchain(folders=built))
         running = self.running()
@@ -226,9 +230,7 @@ class Environment:
                         f"{' '.join(missing)} is installed, but not on PATH: add /usr/sbin and /sbin to it"
                     )
         running = self.running()
-        built = wanted_folders(
-            self._modules(wanted.nodes), self.layout.cache, path=self.search_path()
-        ).values()
+        built = wanted_folders(self._modules(wanted), self.layout.cache, path=self.search_path()).values()
         cold = any(not folder.is_dir() for folder in built)
         folders = []
         for folder in (self.layout.root, self.layout.cache, Path.home()):
@@ -274,11 +276,12 @@ class Environment:
         """
         self.check(wanted)
         write_atomic(self.layout.nodes, wanted.nodes)
-        toolchain = self.toolchain(wanted.nodes)
+        toolchain = self.toolchain(wanted)
         self._link_programs(toolchain)
-        archives = self._images(toolchain) if wanted.nodes is Nodes.REAL else {}
-        sources = {module.source: module_source(module) for module in (TEKTON, API_SYNCAGENT)}
-        write_release_manifests(sources, self.layout.releases)
+        archives = {}
+        if wanted.nodes is Nodes.REAL:
+            archives = self._assembled(images(self._sources(toolchain), modules_of(wanted.releases)))
+        self._write_manifests(wanted.releases)
         kcp, clusters = self.places(wanted, toolchain)
         if wanted.nodes is Nodes.REAL:
             hosts = [kcp.host, *(cluster.host for cluster in clusters)]
@@ -294,11 +297,42 @@ class Environment:
             raise errors[0]
         self.write_contexts(wanted)
 
+    def provide(self, releases: Iterable[Release], wanted: Wanted) -> None:
+        """Make further releases usable: write their manifests, and bring their images to clusters that run.
+
+        For what the settings don't name yet: `up` does this by itself for what they name.
+
+        Parameters
+        ----------
+        releases
+            The releases.
+        wanted
+            The clusters; those that don't run are left alone.
+
+        Raises
+        ------
+        LocalError
+            A release is not made here, or its build failed.
+        """
+        releases = tuple(releases)
+        modules = modules_of(releases)
+        self._write_manifests(releases)
+        if wanted.nodes is Nodes.SIMULATED:
+            return
+        toolchain = self._ensure((KUBERNETES, *modules))
+        sources = self._sources(toolchain)
+        archives = self._assembled(spec for module in modules for spec in release_images(sources, module))
+        running = self.running()
+        for cluster in self.places(wanted, toolchain)[1]:
+            if f"{cluster.name}/containerd" in running:
+                imported = import_images(cluster, archives)
+                self._report(f"{cluster.name}: {len(imported)} of {len(archives)} images imported")
+
     def syncers(self, wanted: Wanted) -> contextlib.AbstractContextManager[None]:
         """While the stack is worked on, run what no simulated node runs and the stack waits for."""
         if wanted.nodes is Nodes.REAL:
             return contextlib.nullcontext()
-        _, clusters = self.places(wanted, self.toolchain(wanted.nodes))
+        _, clusters = self.places(wanted, self.toolchain(wanted))
         return syncers_run(clusters)
 
     def write_contexts(self, wanted: Wanted) -> None:
@@ -356,10 +390,18 @@ class Environment:
             else Path(shutil.which("pulumi", path=self.search_path()) or ""),
         )
 
-    def _images(self, toolchain: Toolchain) -> dict[str, Path]:
-        specs = images(toolchain.program, packages=self._packages, busybox=static_busybox(self._packages))
+    def _sources(self, toolchain: Toolchain) -> Sources:
+        return Sources(
+            program=toolchain.program, packages=self._packages, busybox=static_busybox(self._packages)
+        )
+
+    def _assembled(self, specs: Iterable[ImageSpec]) -> dict[str, Path]:
         self.layout.images.mkdir(parents=True, exist_ok=True)
         return {spec.name: assemble_cached(spec, self.layout.images) for spec in specs}
+
+    def _write_manifests(self, releases: Iterable[Release]) -> None:
+        sources = {release: module_source(module_of(release)) for release in releases}
+        write_release_manifests(sources, self.layout.releases)
 
     def _packages(self, name: str) -> list[Path]:
         return unpacked(name, self.layout.packages)

@@ -1,11 +1,16 @@
 """Release manifests from the Go modules that are built anyway.
 
-Where a project's release page can't be reached, its release manifest is made from the module's own sources,
-the way the project's release pipeline makes it (Tekton Pipelines v1.6.0: `tekton/publish.yaml`): every file
-below `config/`, walked in lexical order; ``ko://`` references become image names; the placeholder "devel"
-becomes the version in the very fields that the pipeline rewrites. Two things differ on purpose. Images are
-named by tag alone, since images assembled on this machine have digests of their own. And the shell image,
-which upstream pins to a registry's digest, is the busybox that the embedded clusters hold.
+Where a project's release page can't be reached, its release manifest is made from the module's own sources.
+
+For a Tekton project the way its release pipeline makes it (Pipelines v1.6.0 and v1.9.0, Triggers v0.34.0:
+`tekton/publish.yaml`; Chains v0.26.0: `release/publish.yaml`): every file of `config/`, in lexical order;
+``ko://`` references become image names; the placeholder "devel" becomes the version in the very fields that
+the pipeline rewrites. Two things differ on purpose. Images are named by tag alone, since images assembled on
+this machine have digests of their own. And the shell image, which upstream pins to a registry's digest, is
+the busybox that the embedded clusters hold.
+
+Argo CD's module holds its release manifests as they are published. One thing differs on purpose: where
+upstream has an image pulled at each start (`imagePullPolicy: Always`), the one the cluster holds is used.
 """
 
 from __future__ import annotations
@@ -15,24 +20,27 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from local.errors import LocalError
-from local.images import SHELL_IMAGE, TEKTON_MODULE, TEKTON_VERSION, ko_image
-from local.toolchain.catalog import API_SYNCAGENT
+from local.images_tekton import SHELL_IMAGE, ko_image
+from releases import catalog as names
 from releases.files import write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-SYNCAGENT_MODULE = API_SYNCAGENT.source
-SYNCAGENT_VERSION = API_SYNCAGENT.version
-TEKTON_RELEASE = f"tekton-pipelines-{TEKTON_VERSION}.yaml"
-SYNCAGENT_CRDS = f"api-syncagent-crds-{SYNCAGENT_VERSION}.yaml"
+    from local.assembled import Release
 
 _PLACEHOLDER = "devel"
-_VERSION_FIELDS = ("version", "app.kubernetes.io/version", "pipeline.tekton.dev/release")
+_VERSION_FIELDS = (
+    "version",
+    "app.kubernetes.io/version",
+    "pipeline.tekton.dev/release",
+    "triggers.tekton.dev/release",
+)
 """Keys whose placeholder upstream's pipeline rewrites; `resolution.tekton.dev/release` it leaves alone."""
 _SHELL_IMAGE_FLAG = "-shell-image"
 _KO = "ko://"
+_PULL_POLICY = "imagePullPolicy"
 
 Object = dict[str, Any]
 """A Kubernetes object as a plain mapping."""
@@ -59,71 +67,88 @@ class _Dumper(yaml.CSafeDumper):
         return True
 
 
-def write_release_manifests(sources: Mapping[str, Path], out_dir: Path) -> list[Path]:
-    """Write the release manifests of everything that the embedded clusters run.
+def write_release_manifests(sources: Mapping[Release, Path], out_dir: Path) -> list[Path]:
+    """Write release manifests.
 
     Parameters
     ----------
     sources
-        Folder of the sources of `TEKTON_MODULE` and of `SYNCAGENT_MODULE`, by the module's import path.
+        Folder of the sources of the module that each release is made from (`local.assembled.module_of`).
     out_dir
         Where the files go; each appears whole or not at all, and stays untouched where nothing changed.
 
     Returns
     -------
     list of Path
-        The manifests: `TEKTON_RELEASE` and `SYNCAGENT_CRDS`.
+        The manifests, in the order of the releases.
 
     Raises
     ------
     ManifestError
         When a module's folder lacks what is expected there.
     """
-    releases = {
-        TEKTON_RELEASE: tekton_pipelines(sources[TEKTON_MODULE]),
-        SYNCAGENT_CRDS: syncagent_crds(sources[SYNCAGENT_MODULE]),
-    }
     written = []
-    for name, objects in releases.items():
-        path = out_dir / name
-        write_atomic(path, render(objects))
+    for (name, version), module in sources.items():
+        path = out_dir / names.file_name(name, version)
+        write_atomic(path, render(_MAKERS[name](module, version)))
         written.append(path)
     return written
 
 
-def tekton_pipelines(module: Path, *, version: str = TEKTON_VERSION) -> list[Object]:
-    """Return the objects of Tekton Pipelines' `release.yaml`, in upstream's order.
+def tekton(config: Path, version: str, *, recursive: bool = False) -> list[Object]:
+    """Return the objects of a Tekton project's release, in upstream's order.
 
     Parameters
     ----------
-    module
-        Folder of the sources of `TEKTON_MODULE`.
+    config
+        Folder of the project's manifests.
     version
         What takes the placeholder's place, with its leading ``v``.
+    recursive
+        Whether the manifests of its subfolders are of the release too.
 
     Raises
     ------
     ManifestError
         When the folder holds no manifests, one can't be parsed, or a placeholder is left.
     """
-    return [resolve(entry, version=version) for entry in read_objects(module / "config")]
+    return [resolve(entry, version=version) for entry in read_objects(config, recursive=recursive)]
 
 
-def syncagent_crds(module: Path) -> list[Object]:
+def argocd(path: Path) -> list[Object]:
+    """Return the objects of a release manifest of Argo CD, whose images are taken from the cluster.
+
+    Raises
+    ------
+    ManifestError
+        When it is not there or can't be parsed.
+    """
+    return [_without_pulls(entry) for entry in _objects(path)]
+
+
+def _without_pulls(value: Any) -> Any:  # noqa: ANN401 - JSON in, JSON of the same shape out
+    if isinstance(value, dict):
+        return {
+            key: "IfNotPresent" if key == _PULL_POLICY and item == "Always" else _without_pulls(item)
+            for key, item in value.items()
+        }
+    return [_without_pulls(item) for item in value] if isinstance(value, list) else value
+
+
+def syncagent_crds(folder: Path) -> list[Object]:
     """Return the agent's CustomResourceDefinitions.
 
     Parameters
     ----------
-    module
-        Folder of the sources of `SYNCAGENT_MODULE`.
+    folder
+        Where the agent's module has them.
 
     Raises
     ------
     ManifestError
         When the folder holds anything but CustomResourceDefinitions, or nothing.
     """
-    folder = module / "deploy" / "crd"
-    objects = read_objects(folder)
+    objects = read_objects(folder, recursive=True)
     for entry in objects:
         if entry["kind"] != "CustomResourceDefinition":
             raise ManifestError(
@@ -132,31 +157,39 @@ def syncagent_crds(module: Path) -> list[Object]:
     return objects
 
 
-def read_objects(folder: Path) -> list[Object]:
-    """Read the Kubernetes objects of every ``*.yaml`` below a folder, in `ko resolve -R`'s order.
+def read_objects(folder: Path, *, recursive: bool) -> list[Object]:
+    """Read the Kubernetes objects of the ``*.yaml`` files of a folder, in the order of `ko resolve`.
 
-    Documents that hold only comments are left out.
+    Parameters
+    ----------
+    folder
+        The folder.
+    recursive
+        Whether to read those of its subfolders too (`ko resolve -R`).
 
     Raises
     ------
     ManifestError
         When there is no such file, or one is not made of Kubernetes objects.
     """
-    objects: list[Object] = []
     # Path compares part by part, which is filepath.Walk's lexical order.
-    for path in sorted(folder.rglob("*.yaml")):
-        try:
-            documents = list(yaml.load_all(path.read_text(encoding="utf-8"), Loader=_Loader))
-        except (OSError, yaml.YAMLError) as error:
-            raise ManifestError(f"{path}: {' '.join(str(error).split())}; fetch the module again") from error
-        for document in documents:
-            if document is None:
-                continue
-            if not isinstance(document, dict) or not {"apiVersion", "kind", "metadata"} <= document.keys():
-                raise ManifestError(f"{path}: a document is no Kubernetes object; check the module's version")
-            objects.append(document)
+    paths = sorted(folder.rglob("*.yaml") if recursive else folder.glob("*.yaml"))
+    objects = [entry for path in paths for entry in _objects(path)]
     if not objects:
         raise ManifestError(f"{folder}: no manifests there; check the module's version and its folder")
+    return objects
+
+
+def _objects(path: Path) -> list[Object]:
+    """Read the Kubernetes objects of a file; documents that hold only comments are left out."""
+    try:
+        documents = list(yaml.load_all(path.read_text(encoding="utf-8"), Loader=_Loader))
+    except (OSError, yaml.YAMLError) as error:
+        raise ManifestError(f"{path}: {' '.join(str(error).split())}; fetch the module again") from error
+    objects = [document for document in documents if document is not None]
+    for document in objects:
+        if not isinstance(document, dict) or not {"apiVersion", "kind", "metadata"} <= document.keys():
+            raise ManifestError(f"{path}: a document is no Kubernetes object; check the module's version")
     return objects
 
 
@@ -205,3 +238,16 @@ def render(objects: Iterable[Object]) -> str:
         allow_unicode=True,
         width=110,
     )
+
+
+_MAKERS: Mapping[str, Callable[[Path, str], list[Object]]] = {
+    names.TEKTON_PIPELINES: lambda module, version: tekton(module / "config", version, recursive=True),
+    names.TEKTON_TRIGGERS: lambda module, version: tekton(module / "config", version),
+    names.TEKTON_TRIGGERS_INTERCEPTORS: lambda module, version: tekton(
+        module / "config" / "interceptors", version
+    ),
+    names.TEKTON_CHAINS: lambda module, version: tekton(module / "config", version),
+    names.ARGO_CD: lambda module, _: argocd(module / "manifests" / "install.yaml"),
+    names.ARGO_CD_HA: lambda module, _: argocd(module / "manifests" / "ha" / "install.yaml"),
+    names.API_SYNCAGENT_CRDS: lambda module, _: syncagent_crds(module / "deploy" / "crd"),
+}

@@ -123,6 +123,19 @@ class Network:
             for name in names
         }
 
+    def machine(self) -> str:
+        """Return the machine's own address in this network, where hosts and pods reach what listens there.
+
+        Raises
+        ------
+        LocalError
+            No address was given out yet.
+        """
+        subnet, _ = self._load()
+        if subnet is None:
+            raise LocalError("the embedded environment has no network yet: run `make up`")
+        return str(subnet[1])
+
     def forget(self, name: str) -> None:
         """Give the address of ``name`` back."""
         subnet, indices = self._load()

@@ -9,9 +9,11 @@ from itertools import chain
 from pathlib import PurePosixPath
 from typing import TypeVar
 
+from local.assembled import Release, modules_of
 from local.errors import LocalError
 from local.layout import NOT_CLUSTERS
 from stacks.settings import EnvironmentSettings
+from stacks.wanted_releases import wanted_releases
 
 
 class Nodes(StrEnum):
@@ -33,11 +35,14 @@ class Wanted:
         Names of the users who get a credential for kcp.
     nodes
         Real nodes, or simulated ones.
+    releases
+        The third-party releases that the clusters run, in order.
     """
 
     clusters: tuple[str, ...]
     users: tuple[str, ...]
     nodes: Nodes
+    releases: tuple[Release, ...] = ()
 
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
@@ -70,8 +75,8 @@ def wanted_of(settings: EnvironmentSettings, nodes: Nodes) -> Wanted:
     Raises
     ------
     LocalError
-        A cluster's folder would be one that holds something else (it would be removed with the cluster), or
-        its kubeconfig is below ``.local/`` where nothing makes one.
+        A cluster's folder would be one that holds something else (it would be removed with the cluster), its
+        kubeconfig is below ``.local/`` where nothing makes one, or it wants a release that is not made here.
     """
     clusters = tuple(
         name
@@ -101,4 +106,9 @@ def wanted_of(settings: EnvironmentSettings, nodes: Nodes) -> Wanted:
         for tenant in settings.tenants.values()
     )
     users = {user for role in roles for user in role.users}
-    return Wanted(clusters=clusters, users=tuple(sorted(users)), nodes=nodes)
+    by_cluster = wanted_releases(settings)
+    releases = {release for name in clusters for release in by_cluster[name].items()}
+    modules_of(releases)
+    return Wanted(
+        clusters=clusters, users=tuple(sorted(users)), nodes=nodes, releases=tuple(sorted(releases))
+    )

@@ -144,12 +144,33 @@ _TEKTON_COMMANDS = (
     "webhook",
     "workingdirinit",
 )
-TEKTON = Module(
-    name="tekton",
-    source="github.com/tektoncd/pipeline",
-    packages={command: f"github.com/tektoncd/pipeline/cmd/{command}" for command in _TEKTON_COMMANDS},
-    # Else every pod says that it is of the release "unknown".
-    variables={"knative.dev/pkg/changeset.rev": "v{version}"},
+
+
+def _of_tekton(name: str, project: str, commands: tuple[str, ...]) -> Module:
+    source = f"github.com/tektoncd/{project}"
+    return Module(
+        name=name,
+        source=source,
+        packages={command: f"{source}/cmd/{command}" for command in commands},
+        # Else every pod says that it is of the release "unknown".
+        variables={"knative.dev/pkg/changeset.rev": "v{version}"},
+    )
+
+
+TEKTON = _of_tekton("tekton", "pipeline", _TEKTON_COMMANDS)
+TEKTON_NEXT = _of_tekton("tekton-next", "pipeline", _TEKTON_COMMANDS)
+"""A later version of Tekton Pipelines, to upgrade to and to roll back from."""
+TEKTON_TRIGGERS = _of_tekton(
+    "tekton-triggers", "triggers", ("controller", "eventlistenersink", "interceptors", "webhook")
+)
+TEKTON_CHAINS = _of_tekton("tekton-chains", "chains", ("controller",))
+ARGO_CD = Module(
+    name="argo-cd",
+    source="github.com/argoproj/argo-cd/v3",
+    packages={"argocd": "github.com/argoproj/argo-cd/v3/cmd"},
+    variables={"github.com/argoproj/argo-cd/v3/common.version": "{version}"},
+    # Scripts that the repository server calls: its image holds them.
+    extra_files=("entrypoint.sh", "hack/git-verify-wrapper.sh", "hack/gpg-wrapper.sh"),
 )
 COREDNS = Module(
     name="coredns",
@@ -171,5 +192,6 @@ KWOK = Module(
 )
 
 CORE = (ETCD, PULUMI, PULUMI_LANGUAGE_PYTHON, KUBERNETES, KCP)
-WITH_NODES = (*CORE, API_SYNCAGENT, TEKTON, COREDNS, KUBE_ROUTER)
+WITH_NODES = (*CORE, API_SYNCAGENT, COREDNS, KUBE_ROUTER)
+"""What every embedded environment with real nodes needs; what a stack needs beside it: `local.assembled`."""
 SIMULATED = (*CORE, API_SYNCAGENT, KWOK)

@@ -5,15 +5,19 @@ from pathlib import Path
 import pytest
 import yaml
 
-from local.images import TEKTON_MODULE, ko_image
+from local.assembled import MODULES, Release
+from local.images_tekton import ko_image
 from local.manifests import (
-    SYNCAGENT_CRDS,
-    SYNCAGENT_MODULE,
-    TEKTON_RELEASE,
+    _MAKERS,
     ManifestError,
-    tekton_pipelines,
+    Object,
+    argocd,
+    tekton,
     write_release_manifests,
 )
+
+PIPELINES = ("tekton-pipelines", "v1.6.0")
+SYNCAGENT = ("api-syncagent-crds", "v0.7.0")
 
 CONTROLLER = """\
 # Copyright
@@ -58,7 +62,7 @@ def named(kind: str, name: str) -> str:
 
 
 @pytest.fixture
-def modules(tmp_path: Path) -> dict[str, Path]:
+def modules(tmp_path: Path) -> dict[Release, Path]:
     files = {
         "pipeline/config/controller.yaml": CONTROLLER,
         "pipeline/config/config-defaults.yaml": CONFIG,
@@ -73,11 +77,15 @@ def modules(tmp_path: Path) -> dict[str, Path]:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    return {TEKTON_MODULE: tmp_path / "pipeline", SYNCAGENT_MODULE: tmp_path / "agent"}
+    return {PIPELINES: tmp_path / "pipeline", SYNCAGENT: tmp_path / "agent"}
 
 
-def test_objects_stand_in_the_order_of_upstreams_release(modules: dict[str, Path]) -> None:
-    names = [entry["metadata"]["name"] for entry in tekton_pipelines(modules[TEKTON_MODULE])]
+def tekton_pipelines(modules: dict[Release, Path]) -> list[Object]:
+    return tekton(modules[PIPELINES] / "config", "v1.6.0", recursive=True)
+
+
+def test_objects_stand_in_the_order_of_upstreams_release(modules: dict[Release, Path]) -> None:
+    names = [entry["metadata"]["name"] for entry in tekton_pipelines(modules)]
     assert names == [
         "tekton-pipelines",
         "role",
@@ -88,8 +96,8 @@ def test_objects_stand_in_the_order_of_upstreams_release(modules: dict[str, Path
     ]
 
 
-def test_only_the_fields_that_upstream_rewrites_carry_the_version(modules: dict[str, Path]) -> None:
-    controller = tekton_pipelines(modules[TEKTON_MODULE])[3]
+def test_only_the_fields_that_upstream_rewrites_carry_the_version(modules: dict[Release, Path]) -> None:
+    controller = tekton_pipelines(modules)[3]
     assert controller["metadata"]["labels"] == {
         "app.kubernetes.io/version": "v1.6.0",
         "pipeline.tekton.dev/release": "v1.6.0",
@@ -103,12 +111,12 @@ def test_only_the_fields_that_upstream_rewrites_carry_the_version(modules: dict[
     }
 
 
-def test_images_are_those_that_the_clusters_hold(modules: dict[str, Path]) -> None:
-    (container,) = tekton_pipelines(modules[TEKTON_MODULE])[3]["spec"]["template"]["spec"]["containers"]
-    assert container["image"] == ko_image("github.com/tektoncd/pipeline/cmd/controller")
+def test_images_are_those_that_the_clusters_hold(modules: dict[Release, Path]) -> None:
+    (container,) = tekton_pipelines(modules)[3]["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == ko_image("github.com/tektoncd/pipeline/cmd/controller", tag="v1.6.0")
     assert container["args"] == [
         "-nop-image",
-        ko_image("github.com/tektoncd/pipeline/cmd/nop"),
+        ko_image("github.com/tektoncd/pipeline/cmd/nop", tag="v1.6.0"),
         "-shell-image",
         "cgr.dev/chainguard/busybox:1.36",
         "-shell-image-win",
@@ -117,11 +125,11 @@ def test_images_are_those_that_the_clusters_hold(modules: dict[str, Path]) -> No
 
 
 def test_written_files_hold_no_comment_but_keep_comments_that_are_data(
-    modules: dict[str, Path],
+    modules: dict[Release, Path],
     tmp_path: Path,
 ) -> None:
     paths = write_release_manifests(modules, tmp_path / "out")
-    assert [path.name for path in paths] == [TEKTON_RELEASE, SYNCAGENT_CRDS]
+    assert [path.name for path in paths] == ["tekton-pipelines-v1.6.0.yaml", "api-syncagent-crds-v0.7.0.yaml"]
     text = paths[0].read_text()
     assert "Copyright" not in text
     assert "built on demand" not in text
@@ -132,7 +140,7 @@ def test_written_files_hold_no_comment_but_keep_comments_that_are_data(
     ]
 
 
-def test_a_second_run_leaves_the_files_untouched(modules: dict[str, Path], tmp_path: Path) -> None:
+def test_a_second_run_leaves_the_files_untouched(modules: dict[Release, Path], tmp_path: Path) -> None:
     first = [path.stat() for path in write_release_manifests(modules, tmp_path / "out")]
     second = [path.stat() for path in write_release_manifests(modules, tmp_path / "out")]
     assert [(s.st_ino, s.st_mtime_ns) for s in first] == [(s.st_ino, s.st_mtime_ns) for s in second]
@@ -148,7 +156,7 @@ def test_a_second_run_leaves_the_files_untouched(modules: dict[str, Path], tmp_p
     ],
 )
 def test_sources_that_are_not_what_they_should_be_are_refused(
-    modules: dict[str, Path],
+    modules: dict[Release, Path],
     tmp_path: Path,
     name: str,
     text: str,
@@ -162,4 +170,44 @@ def test_sources_that_are_not_what_they_should_be_are_refused(
 
 def test_a_module_without_manifests_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="no manifests there"):
-        tekton_pipelines(tmp_path)
+        tekton(tmp_path, "v1.6.0")
+
+
+def test_the_interceptors_of_triggers_are_a_release_of_their_own(tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    (config / "interceptors").mkdir(parents=True)
+    (config / "controller.yaml").write_text(
+        named("Deployment", "controller").replace(
+            "{name: controller}", "{name: controller, labels: {triggers.tekton.dev/release: devel}}"
+        )
+    )
+    (config / "interceptors" / "core.yaml").write_text(named("Service", "core"))
+    sources: dict[Release, Path] = {
+        ("tekton-triggers", "v0.34.0"): tmp_path,
+        ("tekton-triggers-interceptors", "v0.34.0"): tmp_path,
+    }
+    triggers, interceptors = (
+        list(yaml.safe_load_all(path.read_text()))
+        for path in write_release_manifests(sources, tmp_path / "out")
+    )
+    assert [entry["metadata"]["name"] for entry in triggers] == ["controller"]
+    assert triggers[0]["metadata"]["labels"] == {"triggers.tekton.dev/release": "v0.34.0"}
+    assert [entry["metadata"]["name"] for entry in interceptors] == ["core"]
+
+
+def test_argo_cds_images_are_taken_from_the_cluster_and_nothing_else_is_changed(tmp_path: Path) -> None:
+    path = tmp_path / "install.yaml"
+    path.write_text(
+        "# made by kustomize\n"
+        + named("Pod", "a")
+        + "spec: {containers: [{image: 'q/a:v1', imagePullPolicy: Always}]}\n---\n"
+        + named("ConfigMap", "b")
+        + "data: {policy: Always}\n"
+    )
+    pod, config = argocd(path)
+    assert pod["spec"] == {"containers": [{"image": "q/a:v1", "imagePullPolicy": "IfNotPresent"}]}
+    assert config["data"] == {"policy": "Always"}
+
+
+def test_every_release_that_is_made_can_be_written() -> None:
+    assert _MAKERS.keys() == MODULES.keys()

@@ -9,12 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from local import assembled
 from local.errors import LocalError
 from local.toolchain import build, catalog
 from local.toolchain.build import ensure, fits_on_path, key
 from local.toolchain.catalog import ETCD, WITH_NODES, Module
 
-MODULES = {module.name: module for module in (*WITH_NODES, *catalog.SIMULATED)}
+MODULES = {
+    module.name: module
+    for module in (*WITH_NODES, *catalog.SIMULATED, *(m for made in assembled.MODULES.values() for m in made))
+}
 
 
 @pytest.fixture

@@ -53,6 +53,15 @@ def test_each_user_of_any_tenant_gets_one_credential(settings: EnvironmentSettin
     assert wanted_of(settings, Nodes.REAL).users == ("alice", "bob", "carol")
 
 
+def test_what_the_settings_install_is_built(settings: EnvironmentSettings) -> None:
+    releases = wanted_of(settings, Nodes.REAL).releases
+    assert {name for name, _ in releases} == {"api-syncagent-crds", "tekton-pipelines"}
+
+
+def test_a_cluster_that_is_not_of_the_environment_has_nothing_built(settings: EnvironmentSettings) -> None:
+    assert wanted_of(with_cluster(settings, "remote", "kubeconfigs/remote"), Nodes.REAL).releases == ()
+
+
 def test_a_kubeconfig_that_no_embedded_cluster_has_is_refused_before_anything_starts(
     settings: EnvironmentSettings,
 ) -> None:
