@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import argparse
 import base64
+import http.client
 import json
 import ssl
 import sys
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -20,10 +22,12 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+T = TypeVar("T")
 
 RUNS: Final = "apis/tekton.dev/v1"
 POLICY_SELECTOR: Final = "app.kubernetes.io/component=retention,pipeline-service/cluster="
@@ -33,6 +37,14 @@ _ALL: Final = "*"
 _SECONDS: Final = 30
 _NOT_FOUND: Final = 404
 _CONFLICT: Final = 409
+_FAILURES: Final = 3
+"""Deletes in a row that fail before a workspace is left to the next pass."""
+
+_ODD: Final = (AttributeError, KeyError, TypeError, ValueError)
+"""What reading an object raises that is not as it should be."""
+
+_NO_ANSWER: Final = (OSError, http.client.HTTPException, ValueError)
+"""What a request raises: no answer, a refusal, an answer that breaks off, one that is no JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +56,7 @@ class Policy:
     tenant
         Name of the tenant.
     runs
-        How many, the newest.
+        How many, the newest; 0 means that a finished run goes at the next pass.
     days
         How many days.
     """
@@ -91,6 +103,11 @@ def read_run(item: Mapping[str, Any]) -> Run:
     ----------
     item
         The object.
+
+    Raises
+    ------
+    AttributeError, KeyError, TypeError
+        It is not as an API server writes it.
     """
     metadata = item["metadata"]
     going = "deletionTimestamp" in metadata
@@ -143,6 +160,26 @@ def decide(runs: Iterable[Run], policies: Mapping[str, Policy], now: datetime) -
     return [run for _, run in sorted(doomed, key=lambda one: one[0])]
 
 
+def shared(doomed: Iterable[Run], most: int) -> list[Run]:
+    """Choose the runs that one pass deletes: of each workspace the oldest in turn.
+
+    So a workspace of which many are due, or of which none can be deleted, holds up no other.
+
+    Parameters
+    ----------
+    doomed
+        What is to go, the oldest first.
+    most
+        How many at most.
+    """
+    turns: dict[str, int] = defaultdict(int)
+    placed: list[tuple[int, Run]] = []
+    for run in doomed:
+        placed.append((turns[run.workspace], run))
+        turns[run.workspace] += 1
+    return [run for _, run in sorted(placed, key=lambda one: one[0])][:most]
+
+
 class Kcp:
     """Requests to kcp with the identity of a kubeconfig.
 
@@ -187,6 +224,10 @@ class Kcp:
         ------
         OSError
             There is no answer, or (`urllib.error.HTTPError`) kcp refuses.
+        http.client.HTTPException
+            The answer breaks off.
+        ValueError
+            The answer is no JSON.
         """
         request = urllib.request.Request(  # noqa: S310 -- kcp's own URL
             url,
@@ -221,7 +262,48 @@ class Kcp:
                 return
 
 
-def policies_by_path(kcp: Kcp, export: str) -> dict[str, Policy]:
+def _readable(
+    items: Iterable[Mapping[str, Any]], what: str, read: Callable[[Mapping[str, Any]], T], problems: list[str]
+) -> Iterator[T]:
+    """Read objects; one that is not as it should be is a problem, and stops no other."""
+    for item in items:
+        try:
+            made = read(item)
+        except _ODD as error:
+            problems.append(
+                f"{what} {_named(item)}: can't be read ({type(error).__name__}: {error}); left alone"
+            )
+        else:
+            yield made
+
+
+def _named(item: Any) -> str:  # noqa: ANN401 -- whatever stands there
+    metadata = item.get("metadata") if isinstance(item, dict) else None
+    found = metadata if isinstance(metadata, dict) else {}
+    return "/".join(str(found[key]) for key in ("namespace", "name") if key in found) or "without a name"
+
+
+def read_policy(item: Mapping[str, Any]) -> tuple[str, Policy]:
+    """Read a tenant's policy: the path of its workspace, and how long runs are kept there.
+
+    Parameters
+    ----------
+    item
+        The ConfigMap.
+
+    Raises
+    ------
+    AttributeError, KeyError, TypeError, ValueError
+        Somebody changed it to what the program doesn't write.
+    """
+    data = item["data"]
+    policy = Policy(tenant=data["tenant"], runs=int(data["runs"]), days=int(data["days"]))
+    if policy.runs < 0 or policy.days < 1:
+        raise ValueError(f"runs {policy.runs}, days {policy.days}")
+    return data["workspace"], policy
+
+
+def policies_by_path(kcp: Kcp, export: str, problems: list[str]) -> dict[str, Policy]:
     """Read the policies of the tenants of a cluster, by their workspaces' paths.
 
     Parameters
@@ -230,18 +312,36 @@ def policies_by_path(kcp: Kcp, export: str) -> dict[str, Policy]:
         The workspace of the export.
     export
         Name of the export, which is the cluster's.
+    problems
+        Takes what could not be read.
     """
     url = f"{kcp.server}/api/v1/namespaces/default/configmaps"
-    found: dict[str, Policy] = {}
-    for item in kcp.items(url, labelSelector=f"{POLICY_SELECTOR}{export}"):
-        data = item["data"]
-        found[data["workspace"]] = Policy(
-            tenant=data["tenant"], runs=int(data["runs"]), days=int(data["days"])
-        )
-    return found
+    items = kcp.items(url, labelSelector=f"{POLICY_SELECTOR}{export}")
+    return dict(_readable(items, "ConfigMap", read_policy, problems))
 
 
-def prune(kcp: Kcp, export: str, *, most: int, dry_run: bool, now: datetime) -> bool:
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """What a shard of kcp holds of an export.
+
+    Attributes
+    ----------
+    url
+        URL of the export's virtual workspace there.
+    runs
+        The runs.
+    policies
+        Policies by logical cluster.
+    """
+
+    url: str
+    runs: Sequence[Run]
+    policies: Mapping[str, Policy]
+
+
+def prune(  # noqa: PLR0913 -- all that a pass depends on
+    kcp: Kcp, export: str, *, most: int, seconds: float, dry_run: bool, now: datetime
+) -> list[str]:
     """Delete what is not kept, and write a line for each tenant.
 
     Parameters
@@ -252,6 +352,8 @@ def prune(kcp: Kcp, export: str, *, most: int, dry_run: bool, now: datetime) -> 
         Name of the export.
     most
         Runs that are deleted at most; the rest is left to the next time.
+    seconds
+        How long deleting may take; the rest is left to the next time as well.
     dry_run
         Whether nothing is deleted.
     now
@@ -259,38 +361,80 @@ def prune(kcp: Kcp, export: str, *, most: int, dry_run: bool, now: datetime) -> 
 
     Returns
     -------
-    bool
-        Whether kcp did all that it was asked.
+    list of str
+        What went wrong, a line for each; none of it stopped what could be done.
+
+    Raises
+    ------
+    OSError, http.client.HTTPException, KeyError, TypeError, ValueError
+        What there is to prune can't be asked for.
     """
+    problems: list[str] = []
     slices = "apis/apis.kcp.io/v1alpha1/apiexportendpointslices"
     status = kcp.request(f"{kcp.server}/{slices}/{export}").get("status") or {}
-    paths = policies_by_path(kcp, export)
-    good = True
+    paths = policies_by_path(kcp, export, problems)
     # One for each shard of kcp; none while nobody has bound the export.
-    for endpoint in status.get("endpoints") or []:
-        url = endpoint["url"].rstrip("/")
+    urls = [endpoint["url"].rstrip("/") for endpoint in status.get("endpoints") or []]
+    shards = [shard for url in urls if (shard := _look(kcp, url, paths, problems))]
+    doomed = {run: shard.url for shard in shards for run in decide(shard.runs, shard.policies, now)}
+    chosen = shared(sorted(doomed, key=_age), most)
+    gone = chosen if dry_run else _deleted(kcp, doomed, chosen, problems, seconds)
+    for shard in shards:
+        _report(shard, set(chosen), set(gone), dry_run=dry_run)
+    return problems
+
+
+def _age(run: Run) -> datetime:
+    return run.completed or datetime.max.replace(tzinfo=UTC)
+
+
+def _look(kcp: Kcp, url: str, paths: Mapping[str, Policy], problems: list[str]) -> Shard | None:
+    """Read what a shard holds; one that gives no answer stops no other."""
+    try:
         workspaces = kcp.items(f"{url}/clusters/{_ALL}/apis/core.kcp.io/v1alpha1/logicalclusters")
-        policies = dict(_known(workspaces, paths))
-        runs = [read_run(item) for item in kcp.items(f"{url}/clusters/{_ALL}/{RUNS}/pipelineruns")]
-        doomed = decide(runs, policies, now)[:most]
-        failed = [] if dry_run else [run for run in doomed if not _delete(kcp, url, run)]
-        most -= len(doomed)
-        good = good and not failed
-        _report(runs, policies, doomed, failed, dry_run=dry_run)
-    return good
+        places = dict(_readable(workspaces, "LogicalCluster", _place, problems))
+        items = kcp.items(f"{url}/clusters/{_ALL}/{RUNS}/pipelineruns")
+        runs = list(_readable(items, "PipelineRun", read_run, problems))
+    except (*_NO_ANSWER, *_ODD) as error:
+        problems.append(f"{urllib.parse.urlsplit(url).netloc}: not looked at: {_told(error)}")
+        return None
+    policies = {workspace: paths[path] for workspace, path in places.items() if path in paths}
+    return Shard(url=url, runs=runs, policies=policies)
 
 
-def _known(
-    workspaces: Iterable[Mapping[str, Any]], paths: Mapping[str, Policy]
-) -> Iterator[tuple[str, Policy]]:
-    """Pair logical clusters with the policies of their paths."""
-    for workspace in workspaces:
-        annotations = workspace["metadata"]["annotations"]
-        if policy := paths.get(annotations.get(_PATH_ANNOTATION, "")):
-            yield annotations[_WORKSPACE_ANNOTATION], policy
+def _place(workspace: Mapping[str, Any]) -> tuple[str, str]:
+    """Read a logical cluster: its name, and the path of its workspace."""
+    annotations = workspace["metadata"]["annotations"]
+    return annotations[_WORKSPACE_ANNOTATION], annotations.get(_PATH_ANNOTATION, "")
 
 
-def _delete(kcp: Kcp, url: str, run: Run) -> bool:
+def _deleted(
+    kcp: Kcp, urls: Mapping[Run, str], chosen: Iterable[Run], problems: list[str], seconds: float
+) -> list[Run]:
+    """Delete runs; give those that are gone."""
+    gone: list[Run] = []
+    failures: dict[str, int] = defaultdict(int)
+    until = time.monotonic() + seconds
+    for run in chosen:
+        if time.monotonic() > until:
+            break
+        # Where nothing is deleted, each try may last until its time is up: the others' time.
+        if failures[run.workspace] >= _FAILURES:
+            continue
+        try:
+            _delete(kcp, urls[run], run)
+        except _NO_ANSWER as error:
+            failures[run.workspace] += 1
+            problems.append(f"{run.workspace} {run.namespace}/{run.name}: not deleted: {_told(error)}")
+            if failures[run.workspace] == _FAILURES:
+                problems.append(f"{run.workspace}: {_FAILURES} in a row failed; left to the next pass")
+        else:
+            failures[run.workspace] = 0
+            gone.append(run)
+    return gone
+
+
+def _delete(kcp: Kcp, url: str, run: Run) -> None:
     place = f"clusters/{run.workspace}/{RUNS}/namespaces/{run.namespace}/pipelineruns/{run.name}"
     options = {
         "apiVersion": "v1",
@@ -302,29 +446,23 @@ def _delete(kcp: Kcp, url: str, run: Run) -> bool:
         kcp.request(f"{url}/{place}", "DELETE", options)
     except urllib.error.HTTPError as error:
         # Gone already, or changed meanwhile: then the next time decides anew.
-        if error.code in (_NOT_FOUND, _CONFLICT):
-            return True
-        _say(f"{run.workspace} {run.namespace}/{run.name}: not deleted: {error.code} {error.reason}")
-        return False
-    return True
+        if error.code not in (_NOT_FOUND, _CONFLICT):
+            raise
 
 
-def _report(
-    runs: Sequence[Run],
-    policies: Mapping[str, Policy],
-    doomed: Sequence[Run],
-    failed: Sequence[Run],
-    *,
-    dry_run: bool,
-) -> None:
+def _told(error: Exception) -> str:
+    # kcp's URL stands in no message of urllib, nor does the token.
+    return str(error) or type(error).__name__
+
+
+def _report(shard: Shard, chosen: set[Run], gone: set[Run], *, dry_run: bool) -> None:
     verb = "would be deleted" if dry_run else "deleted"
-    for workspace in sorted({run.workspace for run in runs}):
-        here = [run for run in runs if run.workspace == workspace]
+    for workspace in sorted({run.workspace for run in shard.runs}):
+        here = [run for run in shard.runs if run.workspace == workspace]
         finished = sum(run.completed is not None for run in here)
-        if policy := policies.get(workspace):
-            gone = sum(run.workspace == workspace for run in doomed)
-            errors = sum(run.workspace == workspace for run in failed)
-            told = f"{gone - errors} {verb}" + (f", {errors} not" if errors else "")
+        if policy := shard.policies.get(workspace):
+            left = sum(run in chosen and run not in gone for run in here)
+            told = f"{sum(run in gone for run in here)} {verb}" + (f", {left} not" if left else "")
             _say(f"tenant {policy.tenant}: {len(here)} runs, {finished} finished, {told}")
         else:
             _say(f"workspace {workspace}: {len(here)} runs, {finished} finished, no retention: left alone")
@@ -351,22 +489,25 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--kubeconfig", type=Path, required=True)
     parser.add_argument("--export", required=True)
     parser.add_argument("--most", type=int, default=2000)
+    parser.add_argument("--seconds", type=float, default=420)
     parser.add_argument("--dry-run", action="store_true")
     options = parser.parse_args(arguments)
     kcp = Kcp(options.kubeconfig.read_text())
     try:
-        good = prune(
+        problems = prune(
             kcp,
             options.export,
             most=options.most,
+            seconds=options.seconds,
             dry_run=options.dry_run,
             now=datetime.now(UTC),
         )
-    except OSError as error:
-        # kcp's URL stands in no message of urllib, nor does the token.
-        sys.stderr.write(f"error: kcp: {error}; the next run tries again\n")
+    except (*_NO_ANSWER, *_ODD) as error:
+        sys.stderr.write(f"error: kcp: {_told(error)}; the next run tries again\n")
         return 1
-    return 0 if good else 1
+    for problem in problems:
+        sys.stderr.write(f"error: {problem}\n")
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":

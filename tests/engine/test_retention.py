@@ -202,6 +202,17 @@ def test_finished_runs_are_pruned_to_the_retention_and_nothing_else(fleet: Fleet
     assert token not in done.stdout
     assert fleet.prune().stdout.count(", 0 deleted\n") == 2
 
+    # Somebody's edit of one tenant's policy is told, and the other tenants are pruned all the same.
+    policy = ("configmap", "retention-team-b", "--namespace=default")
+    fleet.kubectl("root:compute", "patch", *policy, "--type=merge", '--patch={"data": {"runs": "all"}}')
+    fleet.create("team-a", "old", timedelta(days=60))
+    failed = fleet.prune()
+    fleet.kubectl("root:compute", "patch", *policy, "--type=merge", '--patch={"data": {"runs": "1000"}}')
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("error: ConfigMap default/retention-team-b: can't be read (ValueError: ")
+    assert "old" not in fleet.names("team-a")
+    assert fleet.names("team-b") == {"day"}
+
 
 def test_the_identity_can_neither_make_nor_change_a_run_nor_reach_anything_else(fleet: Fleet) -> None:
     fleet.create("team-d", "target", None)
@@ -247,7 +258,7 @@ def test_a_run_that_changed_since_it_was_looked_at_is_not_deleted(fleet: Fleet) 
         if item["metadata"]["name"] == "changing"
     ]
     fleet.kubectl("root:team-d", "label", "pipelinerun", "changing", "kept=yes")
-    assert retention_prune._delete(own, url, seen)
+    retention_prune._delete(own, url, seen)
     assert "changing" in fleet.names("team-d")
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+import http.client
 import inspect
+import json
 import sys
+import urllib.error
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from email.message import Message
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -15,8 +19,11 @@ from hypothesis import strategies as st
 from components import retention_manifests as manifests
 from components import retention_prune
 from components.kcp_identity import kubeconfig
-from components.retention_prune import Policy, Run, decide, policies_by_path, read_run
+from components.retention_prune import Policy, Run, decide, policies_by_path, prune, read_run, shared
 from tests.support.recording import Recorder, environment, record
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -37,7 +44,7 @@ fleets = st.lists(st.tuples(ages, st.sampled_from("abc")), max_size=40).map(
     lambda drawn: [run(number, age, workspace) for number, (age, workspace) in enumerate(drawn)]
 )
 policy = st.builds(
-    Policy, tenant=st.just("t"), runs=st.integers(1, 12), days=st.integers(1, 15) | st.just(1_000_000)
+    Policy, tenant=st.just("t"), runs=st.integers(0, 12), days=st.integers(1, 15) | st.just(1_000_000)
 )
 
 
@@ -65,6 +72,23 @@ def test_what_was_decided_once_leaves_nothing_to_decide(runs: list[Run], wanted:
     assert decide([one for one in runs if one not in doomed], policies, NOW) == []
     times = [one.completed for one in doomed if one.completed]
     assert times == sorted(times)  # a bounded pass takes the oldest
+
+
+@given(fleets, policy, st.integers(0, 40))
+def test_a_pass_takes_the_oldest_of_each_workspace_in_turn(
+    runs: list[Run], wanted: Policy, most: int
+) -> None:
+    doomed = decide(runs, dict.fromkeys("abc", wanted), NOW)
+    chosen = shared(doomed, most)
+    assert len(chosen) == min(most, len(doomed))
+    for workspace in "abc":
+        due = [one for one in doomed if one.workspace == workspace]
+        taken = [one for one in chosen if one.workspace == workspace]
+        assert taken == due[: len(taken)]
+        # Nobody has less than another who has more to delete.
+        assert len(taken) == len(due) or all(
+            sum(one.workspace == other for one in chosen) <= len(taken) + 1 for other in "abc"
+        )
 
 
 def item(status: object, **metadata: str) -> dict[str, Any]:
@@ -142,7 +166,148 @@ def test_the_script_reads_the_policies_of_its_own_cluster_as_the_program_writes_
         manifests.policy_map("east", "root:t", own),
         manifests.policy_map("west", "root:u", Policy(tenant="u", runs=1, days=1)),
     )
-    assert policies_by_path(kcp, "east") == {"root:t": own}
+    problems: list[str] = []
+    assert policies_by_path(kcp, "east", problems) == {"root:t": own}
+    assert problems == []
+
+
+def finished(workspace: str, number: int) -> dict[str, Any]:
+    made = item(status("True"), name=f"run-{number}", uid=f"{workspace}-{number}")
+    made["metadata"]["annotations"] = {"kcp.io/cluster": workspace}
+    return made
+
+
+class Shards(retention_prune.Kcp):
+    """A kcp of several shards, of which some answer otherwise than they should."""
+
+    def __init__(
+        self,
+        policies: list[dict[str, Any]],
+        shards: dict[str, list[dict[str, Any]] | Exception],
+        refused: dict[str, Exception],
+    ) -> None:
+        super().__init__(kubeconfig("https://kcp/clusters/root:compute", None, "retention", "dA=="))
+        self.policies, self.shards, self.refused = policies, shards, refused
+        self.tried: list[str] = []
+
+    def request(self, url: str, method: str = "GET", body: object = None) -> dict[str, Any]:
+        if method == "GET":
+            return {"status": {"endpoints": [{"url": f"https://{shard}/"} for shard in self.shards]}}
+        workspace, name = url.split("/")[4], url.rpartition("/")[2]
+        assert isinstance(body, dict)
+        self.tried.append(f"{workspace}/{name}")
+        if workspace in self.refused:
+            raise self.refused[workspace]
+        return {}
+
+    def items(self, url: str, **_query: str) -> Any:  # noqa: ANN401 -- an iterator, as the real one's
+        if url.endswith("/configmaps"):
+            return iter(self.policies)
+        found = self.shards[url.split("/")[2]]
+        if isinstance(found, Exception):
+            raise found
+        if url.endswith("/logicalclusters"):
+            names = sorted(
+                {one["metadata"]["annotations"]["kcp.io/cluster"] for one in found if "spec" not in one}
+            )
+            return iter(
+                {"metadata": {"annotations": {"kcp.io/cluster": name, "kcp.io/path": f"root:{name}"}}}
+                for name in names
+            )
+        return iter(found)
+
+
+def policy_of(name: str, **data: str) -> dict[str, Any]:
+    made = manifests.policy_map("east", f"root:{name}", Policy(tenant=name, runs=0, days=1))
+    return {**made, "data": {**made["data"], **data}}
+
+
+def passed(kcp: Shards, **given: Any) -> list[str]:  # noqa: ANN401 -- whatever prune takes
+    return prune(kcp, "east", **{"most": 100, "seconds": 60.0, "dry_run": False, "now": NOW, **given})
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        urllib.error.HTTPError("https://kcp", 500, "broken", Message(), None),
+        TimeoutError("timed out"),
+        http.client.IncompleteRead(b""),
+        json.JSONDecodeError("no JSON", "<html>", 0),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_workspace_in_which_nothing_can_be_deleted_takes_nobodys_turn_and_fails_the_pass(
+    error: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [finished("bad", number) for number in range(50)] + [
+        finished("good", number) for number in range(8)
+    ]
+    kcp = Shards([policy_of("bad"), policy_of("good")], {"one": runs}, {"bad": error})
+    problems = passed(kcp, most=20)
+    assert sum(one.startswith("good/") for one in kcp.tried) == 8
+    assert sum(one.startswith("bad/") for one in kcp.tried) == 3
+    assert problems[-1] == "bad: 3 in a row failed; left to the next pass"
+    assert all(problem.startswith("bad") for problem in problems)
+    out = capsys.readouterr().out
+    assert "tenant good: 8 runs, 8 finished, 8 deleted\n" in out
+    assert "tenant bad: 50 runs, 50 finished, 0 deleted, 12 not\n" in out
+
+
+def test_a_shard_without_answer_stops_no_other_and_fails_the_pass() -> None:
+    kcp = Shards(
+        [policy_of("a"), policy_of("b")],
+        {"one": [finished("a", 1)], "two": TimeoutError("timed out"), "three": [finished("b", 1)]},
+        {},
+    )
+    assert passed(kcp) == ["two: not looked at: timed out"]
+    assert sorted(kcp.tried) == ["a/run-1", "b/run-1"]
+
+
+def test_an_object_that_is_not_as_it_should_be_is_told_and_stops_no_other() -> None:
+    odd: list[Any] = [
+        {"spec": {}},
+        {"spec": {}, "metadata": {"name": "no-workspace", "namespace": "n", "annotations": {}}},
+        {"spec": {}, "metadata": None},
+    ]
+    kcp = Shards(
+        [policy_of("a"), policy_of("b", runs="many"), policy_of("c", runs="-1"), {"metadata": {"name": "d"}}],
+        {"one": [finished("a", 1), *odd, finished("b", 1), finished("c", 1), finished("a", 2)]},
+        {},
+    )
+    problems = passed(kcp)
+    assert sorted(kcp.tried) == ["a/run-1", "a/run-2"]
+    assert [problem.partition(":")[0] for problem in problems] == [
+        "ConfigMap default/retention-b",
+        "ConfigMap default/retention-c",
+        "ConfigMap d",
+        "PipelineRun without a name",
+        "PipelineRun n/no-workspace",
+        "PipelineRun without a name",
+    ]
+
+
+def test_a_pass_that_takes_too_long_leaves_the_rest_to_the_next(capsys: pytest.CaptureFixture[str]) -> None:
+    kcp = Shards([policy_of("a")], {"one": [finished("a", number) for number in range(5)]}, {})
+    assert passed(kcp, seconds=-1) == []
+    assert kcp.tried == []
+    assert capsys.readouterr().out == "tenant a: 5 runs, 5 finished, 0 deleted, 5 not\n"
+
+
+def test_a_failed_pass_says_why_and_ends_with_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "kubeconfig"
+    path.write_text(kubeconfig("https://kcp/clusters/root:compute", None, "retention", "dA=="))
+    command = [f"--kubeconfig={path}", "--export=east"]
+    kcp = Shards([policy_of("a")], {"one": [finished("a", 1)]}, {})
+    monkeypatch.setattr(retention_prune, "Kcp", lambda _: kcp)
+    assert retention_prune.main(command) == 0
+    kcp.refused["a"] = TimeoutError("timed out")
+    assert retention_prune.main(command) == 1
+    assert capsys.readouterr().err == "error: a default/run-1: not deleted: timed out\n"
+    monkeypatch.setattr(kcp, "policies", None)  # a list without items, as no server should give one
+    assert retention_prune.main(command) == 1
+    assert capsys.readouterr().err.startswith("error: kcp: ")
 
 
 def test_the_identity_can_read_and_delete_what_its_own_export_holds_and_nothing_more() -> None:
