@@ -259,7 +259,10 @@ class TenantSettings(Section):
 
     @property
     def kept_runs(self) -> int:
-        """How many finished PipelineRuns are kept; of an external tenant no quota limits the stored ones."""
+        """How many finished PipelineRuns are kept; of an external tenant no quota limits the stored ones.
+
+        Where only one may be stored, none is kept: otherwise no second one could ever be made.
+        """
         if self.external:
             return self.retention.runs
-        return max(1, min(self.retention.runs, self.quota.pipeline_runs // KEPT_SHARE))
+        return min(self.retention.runs, self.quota.pipeline_runs // KEPT_SHARE)

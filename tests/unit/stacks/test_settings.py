@@ -307,7 +307,7 @@ def test_a_retired_tenant_is_suspended_and_stopped_whatever_else_its_entry_says(
     assert (settings.inactive, settings.stopped) == (inactive, stopped)
 
 
-@pytest.mark.parametrize(("stored", "kept"), [(500, 100), (200, 100), (120, 60), (1, 1)])
+@pytest.mark.parametrize(("stored", "kept"), [(500, 100), (200, 100), (120, 60), (3, 1), (2, 1), (1, 0)])
 def test_finished_runs_never_take_the_room_of_new_ones(stored: int, kept: int) -> None:
     assert tenant(quota={"pipelineRuns": stored}).kept_runs == kept
 
