@@ -33,6 +33,10 @@ KeyPath: TypeAlias = "tuple[str | int, ...]"
 _STEP: Final = 2
 """Columns by which a mapping is indented."""
 
+_ENTRY_BEGINS: Final = re.compile(r"\n([ \t]*(?:,[ \t]*)?)\Z")
+_ENTRY_ENDS: Final = re.compile(r"[ \t]*,?[ \t]*(?:[ \t]#[^\n]*)?\r?\n")
+"""What stands before and behind an entry of a flow collection that has its lines to itself."""
+
 _PLAIN: Final = re.compile(r"[A-Za-z0-9/._][A-Za-z0-9/._@:+-]*")
 """Texts that may stand without quotes, where they are then read as texts."""
 
@@ -242,10 +246,16 @@ def remove(text: str, path: KeyPath, *, keep: int) -> str:
     if not parent.flow_style:
         start = text.rfind("\n", 0, start) + 1
         end = _line_end(text, end)
+    elif lines := _own_lines(text, start, end):
+        start, end = lines
     elif place + 1 < len(spans):
-        end = spans[place + 1][1]
-    elif place:
+        gap = text[end : spans[place + 1][1]]
+        line, newline, below = gap.partition("\n")
+        # A comment on the next item's own line stays; one behind the item goes with it.
+        end += len(line) if newline and "#" in below else len(gap)
+    elif place and "#" not in text[spans[place - 1][2] : start]:
         start = spans[place - 1][2]
+    # Else the comma before it stays, which YAML allows, as does the comment behind that comma.
     return _verified(text[:start] + text[end:], expected, path)
 
 
@@ -285,6 +295,16 @@ def _spans(text: str, node: yaml.CollectionNode) -> list[tuple[str | int, int, i
         begin = start if node.flow_style else text.rindex("-", 0, start)
         spans.append((place, begin, _end(text, item)))
     return spans
+
+
+def _own_lines(text: str, start: int, end: int) -> tuple[int, int] | None:
+    """Find the lines of a flow collection's entry, with its comma and the comment behind it.
+
+    None where anything else stands on them.
+    """
+    before = _ENTRY_BEGINS.search(text, 0, start)
+    after = _ENTRY_ENDS.match(text, end)
+    return (before.start(1), after.end()) if before and after else None
 
 
 def _inserted(

@@ -145,6 +145,60 @@ def test_an_item_is_taken_away_with_what_is_empty_then(path: tuple[str | int, ..
     assert changed(HAND_WRITTEN, stack_file.remove(HAND_WRITTEN, at(*path), keep=3)) == lines
 
 
+FLOW_LINES = """\
+config:
+  tenants:
+    a:
+      access: {viewers: {users: [
+        # the first
+        alice,   # lead
+        bob,     # second, "of", two
+        # the last
+        carol    # third
+      ]}}
+      namespaces: [default,  # ours
+        # theirs
+        build, test,
+        # last
+        deploy]
+      quota: {
+        cpu: "4",  # cores
+        memory: 8Gi  # bytes
+      }
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "lines"),
+    [
+        (("access", "viewers", "users", 0), ["-        alice,   # lead"]),
+        (("access", "viewers", "users", 1), ['-        bob,     # second, "of", two']),
+        (("access", "viewers", "users", 2), ["-        carol    # third"]),
+        (
+            ("namespaces", 0),
+            ["-      namespaces: [default,  # ours", "+      namespaces: ["],
+        ),
+        (("namespaces", 1), ["-        build, test,", "+        test,"]),
+        (("namespaces", 3), ["-        deploy]", "+        ]"]),
+        (("quota", "cpu"), ['-        cpu: "4",  # cores']),
+        (("quota", "memory"), ["-        memory: 8Gi  # bytes"]),
+    ],
+)
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_of_a_list_over_several_lines_an_item_goes_with_its_own_comment_and_with_no_others(
+    path: tuple[str | int, ...], lines: list[str], newline: str
+) -> None:
+    text = FLOW_LINES.replace("\n", newline)
+    assert changed(text, stack_file.remove(text, at("a", *path), keep=3)) == lines
+
+
+def test_all_items_of_a_list_over_several_lines_can_go_one_after_the_other() -> None:
+    text = FLOW_LINES
+    for place in (2, 0, 0):
+        text = stack_file.remove(text, at("a", "access", "viewers", "users", place), keep=3)
+    assert "access" not in yaml.safe_load(text)["config"]["tenants"]["a"]
+
+
 def test_an_entry_is_not_emptied() -> None:
     with pytest.raises(OperationError, match="by hand"):
         stack_file.remove(HAND_WRITTEN, at("c", "cluster"), keep=3)
