@@ -12,6 +12,7 @@ from typing import TypeVar
 from local.assembled import Release, modules_of
 from local.errors import LocalError
 from local.layout import NOT_CLUSTERS
+from stacks.backends import is_local
 from stacks.settings import EnvironmentSettings
 from stacks.wanted_releases import wanted_releases
 
@@ -95,9 +96,7 @@ def wanted_of(settings: EnvironmentSettings, nodes: Nodes) -> Wanted:
         f'pipeline-service:computeClusters.{name}.kubeconfig.path: "{path}": no embedded cluster has it; '
         f"write .local/{name}/kubeconfig for an embedded cluster of this name, or a path outside .local/"
         for name, cluster in sorted(settings.compute_clusters.items())
-        if name not in clusters
-        and (path := cluster.kubeconfig.path) is not None
-        and PurePosixPath(path).parts[:1] == (".local",)
+        if name not in clusters and (path := cluster.kubeconfig.path) is not None and is_local(path)
     ]
     if refused:
         raise LocalError("\n".join(refused))

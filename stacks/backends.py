@@ -49,8 +49,21 @@ def elsewhere(settings: EnvironmentSettings) -> list[str]:
     return sorted(
         key_path([*place, "kubeconfig"])
         for place, kubeconfig in settings.kubeconfigs()
-        if kubeconfig.path is None or PurePosixPath(kubeconfig.path).parts[:1] != (_LOCAL_FOLDER,)
+        if kubeconfig.path is None or not is_local(kubeconfig.path)
     )
+
+
+def is_local(path: str) -> bool:
+    """Tell whether a file lies in the embedded environment's folder.
+
+    Parameters
+    ----------
+    path
+        The file, as a stack file names it.
+    """
+    # One that leads out again by ".." may lie anywhere.
+    parts = PurePosixPath(path).parts
+    return parts[:1] == (_LOCAL_FOLDER,) and ".." not in parts
 
 
 def backend_url(project: Path, variables: Mapping[str, str]) -> str | None:

@@ -77,6 +77,8 @@ def test_a_local_environment_is_warned_of_nothing(tmp_path: Path) -> None:
         {"path": "secrets/a"},
         {"path": "/etc/.local/a"},
         {"path": ".local-b/a"},
+        {"path": ".local/../secrets/a"},
+        {"path": ".local/b/../../secrets/a"},
         {"secret": "a"},
         {"environment": "A"},
         {"stack": "org/infra/prod", "output": "a"},
