@@ -11,7 +11,14 @@ import typer
 from rich.console import Console
 
 from operations import schemas, tenant_commands
-from operations.drift import compare_units, deployed_units, drifted_entries, lines, mended
+from operations.drift import (
+    compare_units,
+    deployed_units,
+    drifted_entries,
+    lines,
+    mended,
+    without_answer,
+)
 from operations.errors import OperationError
 from operations.projects import find_project, stack_files
 from operations.pulumi_cli import PulumiCli
@@ -94,19 +101,22 @@ def drift_command(
 ) -> None:
     """Compare releases and the insides of tenants' workspaces with what was applied.
 
-    Ends with 3 where something differs and is not mended, with 1 where something could not be compared.
+    Ends with 3 where something differs and is not mended, with 1 where something could not be compared. A
+    cluster that its entry declares unreachable or gone is skipped.
     """
     try:
         root = find_project(project)
-        reports = compare_units(deployed_units(PulumiCli(root=root, stack=stack).export()), root)
+        file = StackFile.read(stack_files(root, [stack], every=False)[0])
+        units = deployed_units(PulumiCli(root=root, stack=stack).export())
+        reports = compare_units(units, root, without_answer(file.settings))
         entries = drifted_entries(reports)
-        diff = _mend(stack_files(root, [stack], every=False)[0], entries) if mend else ""
+        diff = _mend(file.path, entries) if mend else ""
     except (OperationError, SettingsError) as error:
         _plain(stderr=True).print(f"drift: {error}")
         raise typer.Exit(1) from error
     if as_json:
-        units = [report.model_dump(mode="json", by_alias=True) for report in reports]
-        typer.echo(json.dumps({"stack": stack, "units": units, "diff": diff}, indent=2))
+        told = [report.model_dump(mode="json", by_alias=True) for report in reports]
+        typer.echo(json.dumps({"stack": stack, "units": told, "diff": diff}, indent=2))
     else:
         for line in lines(reports):
             typer.echo(line)

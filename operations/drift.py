@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from components.unit import APPLY_SCRIPT
 from operations.errors import OperationError
 from operations.overview import Facts
 from operations.stack_file import put
-from stacks.vocabulary import KCP_TARGET
+from stacks.vocabulary import KCP_TARGET, ClusterState
 from units.compare import compare
 from units.errors import KubectlError, UnitError
 from units.kubectl import Kubectl, passes_by_itself
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from operations.stack_file import StackFile
-    from stacks.settings import ComputeClusterSettings
+    from stacks.settings import ComputeClusterSettings, EnvironmentSettings
     from stacks.tenant_settings import TenantSettings
     from units.compare import Difference
 
@@ -73,7 +74,7 @@ class DifferenceFacts(Facts):
     object
         The object.
     what
-        `missing`, `changed`, `gone` or `refused`, as `units.compare.Difference` has it.
+        `missing`, `changed`, `gone`, `left` or `refused`, as `units.compare.Difference` has it.
     fields
         Paths of the changed fields.
     reason
@@ -103,7 +104,9 @@ class UnitReport(Facts):
     entry
         Entry of that section.
     problem
-        Why it could not be compared; None where it was.
+        Why it could not be compared; None where it was, or was not tried.
+    skipped
+        Why nothing was tried; None where it was.
     differences
         How its objects differ from what it applied.
     """
@@ -112,6 +115,7 @@ class UnitReport(Facts):
     section: str
     entry: str
     problem: str | None = None
+    skipped: str | None = None
     differences: tuple[DifferenceFacts, ...] = ()
 
 
@@ -147,7 +151,24 @@ def _units(checkpoint: Mapping[str, Any]) -> Iterator[DeployedUnit]:
         )
 
 
-def compare_units(units: Sequence[DeployedUnit], root: Path) -> list[UnitReport]:
+def without_answer(settings: EnvironmentSettings) -> dict[str, str]:
+    """List the clusters that their entries declare to give no answer, with what they declare.
+
+    Parameters
+    ----------
+    settings
+        The environment.
+    """
+    return {
+        name: f"its entry says that {name} is {cluster.state}"
+        for name, cluster in settings.compute_clusters.items()
+        if cluster.state in (ClusterState.UNREACHABLE, ClusterState.GONE)
+    }
+
+
+def compare_units(
+    units: Sequence[DeployedUnit], root: Path, skipped: Mapping[str, str] = MappingProxyType({})
+) -> list[UnitReport]:
     """Compare units with what is there; one that can't be compared doesn't stop the others.
 
     Parameters
@@ -156,13 +177,29 @@ def compare_units(units: Sequence[DeployedUnit], root: Path) -> list[UnitReport]
         The units.
     root
         The project's folder, where the last `pulumi up` ran.
+    skipped
+        Targets that are not asked, and why.
     """
-    one_of_each = {unit.target: unit for unit in units}
+    one_of_each = {unit.target: unit for unit in units if unit.target not in skipped}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         # A server that swallows requests is waited for once, not with every unit.
         answers = pool.map(lambda unit: _silence(unit, root), one_of_each.values())
         silent = dict(zip(one_of_each, answers, strict=True))
-        return list(pool.map(lambda unit: _report(unit, root, silent[unit.target]), units))
+        return list(
+            pool.map(
+                lambda unit: (
+                    UnitReport(
+                        unit=unit.name,
+                        section=unit.section,
+                        entry=unit.entry,
+                        skipped=skipped[unit.target],
+                    )
+                    if unit.target in skipped
+                    else _report(unit, root, silent[unit.target])
+                ),
+                units,
+            )
+        )
 
 
 def _kubectl(unit: DeployedUnit, root: Path) -> Kubectl:
@@ -239,6 +276,8 @@ def lines(reports: Sequence[UnitReport]) -> Iterator[str]:
         title = f"{report.section}.{report.entry}: {report.unit}"
         if report.problem is not None:
             yield f"{title}: not compared: {report.problem}"
+        elif report.skipped is not None:
+            yield f"{title}: skipped: {report.skipped}"
         elif not report.differences:
             yield f"{title}: no drift"
         else:

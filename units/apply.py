@@ -136,17 +136,29 @@ def _dropped(wanted: frozenset[Identity], before: frozenset[Identity]) -> list[I
 def _prune(kubectl: Kubectl, wanted: frozenset[Identity], before: frozenset[Identity]) -> frozenset[Identity]:
     """Delete what dropped out; give what had to be kept."""
     dropped = _dropped(wanted, before)
-    kept = frozenset(
-        identity for identity in dropped if identity.kind == CRD and _has_objects(kubectl, identity)
-    )
+    kept = frozenset(identity for identity in dropped if is_in_use(kubectl, identity))
     for stage in in_delete_stages(set(dropped) - kept):
         delete_objects(kubectl, stage, seconds=_DELETE_SECONDS)
     return kept
 
 
-def _has_objects(kubectl: Kubectl, definition: Identity) -> bool:
+def is_in_use(kubectl: Kubectl, identity: Identity) -> bool:
+    """Tell whether something is the definition of a kind of which there are objects.
+
+    Parameters
+    ----------
+    kubectl
+        The API server.
+    identity
+        The object.
+
+    Raises
+    ------
+    KubectlError
+        The server can't be asked.
+    """
     # A definition's name is <resource>.<group>, which is how kubectl names the resource.
-    if kubectl.get("customresourcedefinition", definition.name) is None:
+    if identity.kind != CRD or kubectl.get("customresourcedefinition", identity.name) is None:
         return False
-    found = kubectl.get(definition.name, "--all-namespaces", "--chunk-size=1")
+    found = kubectl.get(identity.name, "--all-namespaces", "--chunk-size=1")
     return bool(found and found["items"])

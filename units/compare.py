@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from units.apply import is_in_use
 from units.errors import KubectlError
 from units.inventory import inventory_name, read_inventory
 from units.kubectl import passes_by_itself
@@ -37,8 +38,8 @@ class Difference:
         The object.
     what
         `missing`: it is not there. `changed`: fields of the unit have other values. `gone`: it is not there,
-        and only the unit's record still names it. `refused`: the server would not let the unit change it
-        back.
+        and only the unit's record still names it. `left`: it dropped out of the unit, and is there all the
+        same. `refused`: the server would not let the unit change it back.
     fields
         Paths of the changed fields.
     reason
@@ -46,7 +47,7 @@ class Difference:
     """
 
     identity: Identity
-    what: Literal["missing", "changed", "gone", "refused"]
+    what: Literal["missing", "changed", "gone", "left", "refused"]
     fields: tuple[str, ...] = ()
     reason: str = ""
 
@@ -90,6 +91,12 @@ def compare(kubectl: Kubectl, request: Request, stdin: str) -> list[Difference]:
         )
         fields = ("data.objects",) if recorded else ()
         found.append(Difference(identity=identity, what="changed" if recorded else "missing", fields=fields))
+    # A definition whose kind has objects is kept knowingly: with it, they would go.
+    found += [
+        Difference(identity=one, what="left")
+        for key, one in record.items()
+        if key in live and key not in wanted and not is_in_use(kubectl, one)
+    ]
     there = [manifest for key, manifest in wanted.items() if key in live]
     found += _changes(kubectl, request, there, live)
     return sorted(found)

@@ -204,6 +204,43 @@ def test_what_only_the_record_still_names_is_gone(release: Applied, plane: Contr
     assert release.found() == ["gone: Secret default/old"]
 
 
+def test_what_dropped_out_and_is_still_there_is_told_but_for_a_kind_in_use(
+    release: Applied, plane: ControlPlane
+) -> None:
+    path = "/api/v1/namespaces/pipeline-service/configmaps/unit-test"
+    record = json.loads(plane.get(path)["data"]["objects"])
+    kept = {key: value for key, value in MANIFESTS[1].items() if key != "metadata"}
+    kept["metadata"] = {"name": "boats.example.com"}
+    kept["spec"] = {**kept["spec"], "names": {"kind": "Boat", "plural": "boats"}}
+    definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    plane.create(definitions, kept)
+    plane.create(
+        "/api/v1/namespaces/default/configmaps",
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "old"}},
+    )
+    dropped = [
+        ["apiextensions.k8s.io/v1", "CustomResourceDefinition", "", "boats.example.com"],
+        ["v1", "ConfigMap", "default", "old"],
+    ]
+    plane.patch(path, {"data": {"objects": json.dumps([*record, *dropped])}})
+    boats = "/apis/example.com/v1/boats"
+    while plane.request("GET", boats)[0] != 200:
+        time.sleep(0.1)
+    left = "left: CustomResourceDefinition boats.example.com"
+    assert release.found() == [left, "left: ConfigMap default/old"]
+
+    plane.create(boats, {"apiVersion": "example.com/v1", "kind": "Boat", "metadata": {"name": "one"}})
+    assert release.found() == ["left: ConfigMap default/old"]
+    release.apply(incarnation=1)
+    assert release.found() == []
+    assert not plane.exists("/api/v1/namespaces/default/configmaps/old")
+    assert plane.exists(f"{boats}/one")
+    plane.delete(f"{boats}/one")
+    assert release.found() == [left]
+    release.apply(incarnation=1)
+    assert release.found() == []
+
+
 def test_a_change_that_the_server_will_not_take_back_is_told_and_hides_no_other(
     plane: ControlPlane, release: Applied
 ) -> None:
@@ -239,16 +276,17 @@ def test_an_unreachable_cluster_is_told_and_stops_no_other(
                 target=name,
                 environment={**release.unit.environment, "UNIT_KUBECONFIG": f"{name}.kubeconfig"},
             )
-            for name in (*ports, "lost")
+            for name in (*ports, "lost", "declared")
         ]
-        reports = compare_units([*units, release.unit], release.folder)
+        reports = compare_units([*units, release.unit], release.folder, {"declared": "as its entry says"})
 
     assert [str(report.problem).partition(":")[0] for report in reports[:2]] == [
         "dead is unreachable",
         "mute is unreachable",
     ]
     assert "lost.kubeconfig is not there" in str(reports[2].problem)
-    assert (reports[3].problem, reports[3].differences) == (None, ())
+    assert (reports[3].problem, reports[3].skipped) == (None, "as its entry says")
+    assert (reports[4].problem, reports[4].skipped, reports[4].differences) == (None, None, ())
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from operations.pulumi_cli import PulumiCli
 from tests.support.recording import environment, record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from operations.drift import DeployedUnit
 
@@ -85,12 +85,14 @@ def test_a_report_tells_what_differs_and_what_could_not_be_compared() -> None:
         ),
         UnitReport(unit="t", section="tenants", entry="t", differences=(CHANGED,)),
         UnitReport(unit="u", section="tenants", entry="u"),
+        UnitReport(unit="v", section="computeClusters", entry="v", skipped="its entry says so"),
     ]
     assert list(lines(reports)) == [
         "computeClusters.x: x-tekton: not compared: x is unreachable: timeout",
         "tenants.t: t: 1 object differs",
         "  changed: ConfigMap a/b (data.x)",
         "tenants.u: u: no drift",
+        "computeClusters.v: v: skipped: its entry says so",
     ]
 
 
@@ -102,7 +104,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result
     monkeypatch.setattr(PulumiCli, "export", lambda _: checkpoint())
 
     def run(*arguments: str, differ: Sequence[str] = (), silent: Sequence[str] = ()) -> Result:
-        def compare_units(units: Sequence[DeployedUnit], root: Path) -> list[UnitReport]:
+        def compare_units(
+            units: Sequence[DeployedUnit], root: Path, skipped: Mapping[str, str]
+        ) -> list[UnitReport]:
             assert root == tmp_path
             return [
                 UnitReport(
@@ -110,6 +114,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result
                     section=unit.section,
                     entry=unit.entry,
                     problem="unreachable" if unit.name in silent else None,
+                    skipped=skipped.get(unit.target),
                     differences=(CHANGED,) if unit.name in differ else (),
                 )
                 for unit in units
@@ -136,6 +141,20 @@ def test_the_exit_status_tells_drift_from_doubt(
     run: Callable[..., Result], differ: list[str], silent: list[str], mend: list[str], code: int
 ) -> None:
     assert run(*mend, differ=differ, silent=silent).exit_code == code
+
+
+@pytest.mark.parametrize("state", ["unreachable", "gone"])
+def test_a_cluster_that_is_declared_to_give_no_answer_is_skipped_and_is_neither_drift_nor_doubt(
+    run: Callable[..., Result], tmp_path: Path, state: str
+) -> None:
+    path = tmp_path / "Pulumi.dev.yaml"
+    path.write_text(STACK_FILE.replace("      incarnation: 7", f"      state: {state}\n      incarnation: 7"))
+    done = run()
+    assert done.exit_code == 0, done.output
+    skipped = [line for line in done.stdout.splitlines() if "skipped: " in line]
+    assert {line.partition(":")[0] for line in skipped} == {"computeClusters.west"}
+    assert skipped[0].endswith(f": skipped: its entry says that west is {state}")
+    assert run(differ=["team"]).exit_code == 3
 
 
 def test_mending_raises_the_incarnation_of_what_drifted_and_touches_nothing_else(
