@@ -27,6 +27,7 @@ from stacks.settings import DEFAULT_POOL
 app = typer.Typer(no_args_is_help=True, help="Onboard, change and offboard tenants.")
 
 _HERE: Final = Path()
+_OF_ADMINS: Final = ", and the bindings by which they gave roles to others or to themselves,"
 _USERS: Final = Path(".local/users")
 
 Name: TypeAlias = Annotated[str, typer.Argument(help="Name of the tenant.", metavar="NAME")]
@@ -100,7 +101,10 @@ def show_command(
     *,
     stack: Stack,
     project: Project = _HERE,
-    live: Annotated[bool, typer.Option("--live", help="Ask kcp and the cluster what is used now.")] = False,
+    live: Annotated[
+        bool,
+        typer.Option("--live", help="Ask kcp and the cluster what is used now, and who has rights besides."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show where a tenant is, who may do what there, and its quota."""
@@ -150,7 +154,14 @@ def revoke_command(  # noqa: PLR0913 -- one parameter for each option
     with _reported("revoke"):
         before = _read(project, stack)
         who = Who(users=user or (), groups=group or (), service_accounts=service_account or ())
-        _finish(before, tenant.revoke(before, name, role, who), dry_run=dry_run)
+        after = tenant.revoke(before, name, role, who)
+        _finish(before, after, dry_run=dry_run)
+        if role in (Role.ADMIN, Role.DEVELOPER):
+            bindings = _OF_ADMINS if role is Role.ADMIN else ""
+            _say(
+                f"note: tokens of service accounts that they had made{bindings} stay; see what there is:"
+                f" .venv/bin/python -m operations tenant show {name} --stack {stack} --live"
+            )
 
 
 @app.command("suspend")

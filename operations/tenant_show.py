@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from components.names import tenant_namespace
 from operations.overview import Facts
+from operations.tenant_grants import Grant, grants
 from stacks.vocabulary import ClusterState
 
 if TYPE_CHECKING:
@@ -44,10 +45,13 @@ class Live(Facts):
         PipelineRuns stored in the workspace.
     running
         What runs on the cluster, by namespace of the workspace.
+    grants
+        What gives rights in the workspace beside the entry; None where that is its owner's.
     """
 
     stored: Usage | None
     running: Mapping[str, Usage | None]
+    grants: tuple[Grant, ...] | None = None
 
 
 class TenantDetails(Facts):
@@ -141,24 +145,29 @@ def lines(tenant: TenantDetails) -> Iterator[str]:
             yield f"    stored in the workspace: {_usage(tenant.live.stored)}"
         for namespace, usage in tenant.live.running.items():
             yield f"    running in {namespace}: {_usage(usage)}"
+        if tenant.live.grants is not None:
+            yield "  rights in the workspace that its entry doesn't give:"
+            yield from (f"    {grant}" for grant in tenant.live.grants or ("none",))
 
 
 def _live(
     servers: ApiServers, settings: EnvironmentSettings, name: str, namespaces: Mapping[str, str]
 ) -> Live:
     tenant = settings.tenants[name]
-    stored = None
+    stored, others = None, None
     if tenant.external is None:
         workspace = servers.workspace(settings.tenant_path(name))
         found = _quotas(workspace.objects("resourcequotas", "--all-namespaces"), _STORED)
         stored = next(iter(found.values()), None)
+        others = grants(workspace, settings, name)
     there = _quotas(
         servers.cluster(tenant.cluster).objects(
             "resourcequotas", "--all-namespaces", f"--selector=pipeline-service/tenant={name}"
         ),
         _RUNNING,
     )
-    return Live(stored=stored, running={kcp: there.get(ours) for kcp, ours in namespaces.items()})
+    running = {kcp: there.get(ours) for kcp, ours in namespaces.items()}
+    return Live(stored=stored, running=running, grants=others)
 
 
 def _quotas(found: list[dict[str, Any]], name: str) -> dict[str, Usage]:

@@ -20,9 +20,13 @@ from components.syncer_manifests import FINALIZER
 from components.tenant_manifests import TenantAccess, TenantQuota, namespace_objects, workspace_content
 from components.tenant_network import TenantNetwork
 from components.unit import UnitArgs, environment, to_yaml
+from operations.api_servers import ApiServer
+from operations.tenant_grants import grants
+from stacks import kubeconfigs
 from tests.support.apiserver import control_plane, require_binaries
 from tests.support.kcp import KcpClient, KcpServer, kcp_server
 from tests.support.pulumi_project import ROOT
+from tests.support.recording import environment as environment_of
 from units import delete
 from units.kubectl import Kubectl
 from units.request import read_request
@@ -239,6 +243,48 @@ def test_a_suspension_locks_out_people_and_service_accounts_and_lifting_it_resto
     until(lambda: home.make("dan", pipeline_run("after")) == "", "runs are stored again")
     home.run(HOME, "delete", "rolebinding", "granted-admin", "--namespace=ci")
     home.run(HOME, "delete", RUNS, "--all", "--namespace=ci")
+
+
+def test_what_a_revoked_admin_leaves_behind_works_on_and_is_listed_with_whom_it_serves(home: Home) -> None:
+    home.settle()
+    until(lambda: home.may("alice", "create", "rolebindings"), "alice may grant")
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/service-account-token",
+        "metadata": {
+            "name": "kept",
+            "namespace": "ci",
+            "annotations": {"kubernetes.io/service-account.name": "default"},
+            "labels": {"app.kubernetes.io/part-of": "pipeline-service"},
+        },
+    }
+    account = {"kind": "ServiceAccount", "name": "default", "namespace": "ci"}
+    until(lambda: home.make("alice", secret) == "", "alice has a token made")
+    until(lambda: home.make("alice", binding("pipeline-service:admin", account)) == "", "alice grants")
+
+    def token() -> str:
+        text = home.run(HOME, "get", "secret", "kept", "--namespace=ci", "--output=json")
+        return base64.b64decode(json.loads(text).get("data", {}).get("token", "")).decode()
+
+    until(lambda: token() != "", "kcp fills the token in")
+    home.add_user("kept", token())
+
+    home.settle(TenantAccess(viewers=(Subject(kind="User", name="victor"),)))
+    until(lambda: not home.may("alice", "list", RUNS), "alice is revoked")
+    until(lambda: home.may("kept", "create", "rolebindings"), "what she made works on")
+    server = ApiServer(name="demo", kubeconfig=kubeconfigs.read(home.of_units).at_workspace(HOME))
+    entry = {"cluster": "east", "namespaces": ["ci"], "access": {"viewers": {"users": ["victor"]}}}
+    settings = environment_of({"east": {}}, {"demo": entry})
+    found = [str(one).partition(", since ")[0] for one in grants(server, settings, "demo")]
+    # The last one is the test's own, of what an admin may not hand out.
+    assert [one for one in found if one != "ClusterRole test:other: a role"] == [
+        "RoleBinding ci/granted-admin: gives pipeline-service:admin to service account ci/default",
+        "Secret ci/kept: a token of service account ci/default",
+    ]
+    assert token() not in str(found)
+    home.run(HOME, "delete", "rolebinding/granted-admin", "secret/kept", "--namespace=ci")
+    until(lambda: not home.may("kept", "list", RUNS), "nothing is left of it")
 
 
 def test_stopping_cancels_what_is_unfinished_and_nothing_else(home: Home) -> None:

@@ -280,6 +280,16 @@ def test_the_edit_is_checked_before_it_is_written(project: Path) -> None:
         file.edited(stack_file.put(file.text, path, "lots"))
 
 
+def test_a_revocation_tells_what_it_does_not_take(project: Path) -> None:
+    told = run(project, "revoke", "payments", "developer", "--group=payments", stack="production").stdout
+    assert "note: tokens of service accounts that they had made stay" in told
+    assert "tenant show payments --stack production --live" in told
+    done(project, "grant", "demo", "admin", "--user=carol")
+    told = run(project, "revoke", "demo", "admin", "--user=carol").stdout
+    assert "made, and the bindings by which they gave roles to others or to themselves, stay" in told
+    assert "note" not in run(project, "revoke", "demo", "viewer", "--user=bob").stdout
+
+
 def test_show_says_where_a_tenant_is_and_who_may_do_what(project: Path) -> None:
     shown = run(project, "show", "payments", stack="production").stdout
     assert "  workspace: root:example:pipelines:tenants:payments\n" in shown
