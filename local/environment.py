@@ -28,7 +28,7 @@ from local.network import Network
 from local.node import import_images, remove_traces, start_containerd, start_node
 from local.oci import ImageSpec, assemble_cached
 from local.packages import unpacked
-from local.processes import running, stop_named
+from local.processes import running, stop_named, told_restarts
 from local.simulated import SYNCER, start_simulated_node, syncers_run
 from local.toolchain.build import Toolchain, ensure, fits_on_path, module_source, wanted_folders
 from local.toolchain.catalog import (
@@ -202,7 +202,9 @@ class Environment:
             log = folder.relative_to(self.layout.root) / "log" / f"{daemon}.log"
             return name, "running" if name in running else "stopped", str(log)
 
-        rows = [(KCP, "ready" if kcp.ready() else "not ready", kcp.server), row(kcp.folder, "kcp")]
+        rows = [(KCP, "ready" if kcp.ready() else "not ready", kcp.server)]
+        name, state, where = row(kcp.folder, "kcp")
+        rows.append((name, state, f"{where}{told_restarts(kcp.folder / 'log' / 'kcp.restarts')}"))
         daemons = (*CONTROL_PLANE, *(NODE if wanted.nodes is Nodes.REAL else ("kwok", SYNCER)))
         for cluster in clusters:
             ready = cluster.ready() and node_ready(cluster)

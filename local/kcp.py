@@ -20,6 +20,7 @@ from local.toolchain.catalog import KCP, KUBERNETES
 from releases.files import write_atomic
 
 _START_SECONDS = 180.0
+_ADMINISTRATOR = Identity(common_name="kcp-admin", groups=("system:kcp:admin",))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class Kcp:
     owner
         The checkout it belongs to (`Layout.identity`).
     folder
-        Its folder; kcp writes ``admin.kubeconfig`` there.
+        Its folder.
     address
         IPv4 address it serves on.
     host
@@ -59,8 +60,25 @@ class Kcp:
 
     @property
     def kubeconfig(self) -> Path:
-        """Kubeconfig of its administrator."""
+        """Kubeconfig of its administrator, by a client certificate.
+
+        kcp makes another token for its administrator at each start: one would be void after a restart.
+        """
         return self.folder / "admin.kubeconfig"
+
+    @property
+    def own_kubeconfig(self) -> Path:
+        """Kubeconfig that kcp itself writes at each start."""
+        return self.folder / "kcp.kubeconfig"
+
+    def certificate_authority(self) -> bytes | None:
+        """Return the authority of its serving certificate (PEM); None until it has written its kubeconfig."""
+        # kcp makes the file before it writes it.
+        text = self.own_kubeconfig.read_text() if self.own_kubeconfig.exists() else ""
+        for entry in (yaml.safe_load(text) or {}).get("clusters", []):
+            if urlsplit(entry["cluster"]["server"]).path == "":
+                return base64.b64decode(entry["cluster"]["certificate-authority-data"])
+        return None
 
     def authority(self) -> Authority:
         """Return the authority whose client certificates kcp accepts as users."""
@@ -75,6 +93,7 @@ class Kcp:
             program,
             "start",
             f"--root-directory={self.folder}",
+            f"--kubeconfig-path={self.own_kubeconfig}",
             f"--bind-address={self.address}",
             f"--secure-port={self.port}",
             f"--external-hostname={self.address}",
@@ -89,6 +108,8 @@ class Kcp:
             command=self.host.enter(*command) if self.host else command,
             log=self.folder / "log" / "kcp.log",
             inputs=(clients,),
+            # kcp 0.28.1 has a data race that ends it under load (docs/adr/0003-syncer.md).
+            restarted=True,
         )
 
     def kubectl(self, *arguments: str, seconds: float = 60) -> str:
@@ -122,28 +143,37 @@ def start_kcp(kcp: Kcp) -> bool:
     kcp.folder.chmod(0o700)
     daemon = kcp.daemon()
     started = start(daemon)
-    if not wait_until(kcp.ready, seconds=_START_SECONDS, interval=1.0):
+    if not wait_until(lambda: _let_in(kcp) and kcp.ready(), seconds=_START_SECONDS, interval=1.0):
         assert_running(daemon)
         raise LocalError(
             f"kcp does not serve its root workspace after {_START_SECONDS:.0f} s: see {daemon.log}"
         )
-    kcp.kubeconfig.chmod(0o600)
     return started
+
+
+def _let_in(kcp: Kcp) -> bool:
+    """Write the administrator's kubeconfig, once kcp has said by what authority it is known."""
+    if kcp.certificate_authority() is None:
+        return False
+    kcp.own_kubeconfig.chmod(0o600)
+    _write(kcp, _ADMINISTRATOR, f"{kcp.server}/clusters/root", kcp.kubeconfig)
+    return True
 
 
 def write_user(kcp: Kcp, user: str, path: Path) -> None:
     """Write a kubeconfig for ``user`` at kcp, without a workspace path in its server."""
-    administrator = yaml.safe_load(kcp.kubeconfig.read_text())
-    cluster = next(
-        c["cluster"] for c in administrator["clusters"] if urlsplit(c["cluster"]["server"]).path == ""
-    )
-    pair = kcp.authority().issue(f"user-{quote(user, safe='@')}", Identity(common_name=user))
-    content = kubeconfig(
-        server=kcp.server,
-        authority=base64.b64decode(cluster["certificate-authority-data"]),
-        user=user,
-        credential=pair.credential,
-    )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.parent.chmod(0o700)
+    _write(kcp, Identity(common_name=user), kcp.server, path)
+
+
+def _write(kcp: Kcp, identity: Identity, server: str, path: Path) -> None:
+    authority = kcp.certificate_authority()
+    if authority is None:
+        raise LocalError(f"{kcp.own_kubeconfig}: kcp has not written it; see {kcp.daemon().log}")
+    who = "user" if identity.groups == () else "administrator"
+    pair = kcp.authority().issue(f"{who}-{quote(identity.common_name, safe='@')}", identity)
+    content = kubeconfig(
+        server=server, authority=authority, user=identity.common_name, credential=pair.credential
+    )
     write_atomic(path, content, mode=0o600)

@@ -12,6 +12,7 @@ import hashlib
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from local.errors import LocalError
 _OWNER = "PIPELINE_SERVICE_LOCAL"
 _NAME = "PIPELINE_SERVICE_DAEMON"
 _DIGEST = "PIPELINE_SERVICE_DIGEST"
+_SUPERVISE = Path(__file__).with_name("supervise.py")
 _LOG_LIMIT = 20_000_000  # bytes; a larger log is set aside when its daemon starts
 
 
@@ -43,6 +45,8 @@ class Daemon:
         File that takes its output.
     inputs
         Files whose content decides whether a running process is still the wanted one.
+    restarted
+        Whether it is started again when it dies (`local/supervise.py`).
     """
 
     owner: str
@@ -50,12 +54,25 @@ class Daemon:
     command: tuple[str, ...]
     log: Path
     inputs: tuple[Path, ...] = ()
+    restarted: bool = False
+
+    @property
+    def restarts(self) -> Path:
+        """File with a line for each time that it was started again since it was started by ``up``."""
+        return self.log.with_suffix(".restarts")
+
+    @property
+    def started(self) -> tuple[str, ...]:
+        """The command that is started for it."""
+        if not self.restarted:
+            return self.command
+        return (sys.executable, "-I", str(_SUPERVISE), str(self.restarts), *self.command)
 
     @property
     def digest(self) -> str:
         """Digest of the command and the content of its input files."""
-        digest = hashlib.sha256("\0".join(self.command).encode())
-        for path in self.inputs:
+        digest = hashlib.sha256("\0".join(self.started).encode())
+        for path in (*self.inputs, *([_SUPERVISE] if self.restarted else [])):
             digest.update(path.read_bytes())
         return digest.hexdigest()[:16]
 
@@ -112,6 +129,9 @@ def start(daemon: Daemon) -> bool:
     outdated = find(daemon)
     if outdated is not None:
         stop([outdated])
+    if daemon.restarted:
+        # One whose supervisor was killed goes on without it.
+        stop([process for process, marks in owned(daemon.owner).items() if marks.get(_NAME) == daemon.name])
     daemon.log.parent.mkdir(parents=True, exist_ok=True)
     if daemon.log.exists() and daemon.log.stat().st_size > _LOG_LIMIT:
         daemon.log.replace(daemon.log.with_suffix(".log.1"))
@@ -124,7 +144,7 @@ def start(daemon: Daemon) -> bool:
     }
     with daemon.log.open("ab") as log:
         subprocess.Popen(
-            daemon.command,
+            daemon.started,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -133,6 +153,12 @@ def start(daemon: Daemon) -> bool:
             cwd="/",
         )
     return True
+
+
+def told_restarts(record: Path) -> str:
+    """Say how often a daemon was started again, and when and why last; empty where it never was."""
+    lines = record.read_text().splitlines() if record.exists() else []
+    return f"; restarts: {len(lines)}, the last one {lines[-1]}" if lines else ""
 
 
 def assert_running(daemon: Daemon) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import sys
 import uuid
 from collections.abc import Iterator
@@ -10,8 +12,19 @@ from pathlib import Path
 import psutil
 import pytest
 
+from local import supervise
 from local.errors import LocalError
-from local.processes import Daemon, assert_running, find, owned, start, stop, stop_named, wait_until
+from local.processes import (
+    Daemon,
+    assert_running,
+    find,
+    owned,
+    start,
+    stop,
+    stop_named,
+    told_restarts,
+    wait_until,
+)
 
 SLEEP = "import time; time.sleep(60)"
 SPAWN = (
@@ -120,6 +133,73 @@ def test_a_daemon_that_died_is_reported_with_the_end_of_its_log(owner: str, tmp_
     assert wait_until(lambda: not owned(owner), seconds=5, interval=0.02)
     with pytest.raises(LocalError, match=r"place/daemon stopped right after its start: no such flag"):
         assert_running(wanted)
+
+
+def supervised(owner: str, folder: Path, code: str) -> Daemon:
+    return daemon(owner, folder, code=code, restarted=True)
+
+
+def child_of(process: psutil.Process) -> psutil.Process:
+    def begun() -> bool:
+        # What was forked and has not yet become the program answers signals otherwise.
+        return any(child.cmdline()[-1:] == [SLEEP] for child in process.children())
+
+    assert wait_until(begun, seconds=10, interval=0.02)
+    [child] = process.children()
+    return child
+
+
+def test_a_supervised_daemon_that_dies_is_started_again_and_that_is_told(owner: str, tmp_path: Path) -> None:
+    wanted = supervised(owner, tmp_path, SLEEP)
+    assert start(wanted)
+    supervisor = marked(wanted)
+    first = child_of(supervisor)
+    assert told_restarts(wanted.restarts) == ""
+    first.kill()
+    assert wait_until(lambda: told_restarts(wanted.restarts) != "", seconds=10, interval=0.05)
+    second = child_of(supervisor)
+    assert second != first
+    assert not start(wanted)
+    assert re.fullmatch(
+        r"; restarts: 1, the last one \S+Z was ended by signal 9 after \d+ s", told_restarts(wanted.restarts)
+    )
+    assert "was ended by signal 9 after 0 s; it is started again in 1 s" in wanted.log.read_text()
+    stop_named(owner, "")
+    assert not second.is_running()
+    assert not supervisor.is_running()
+
+
+def test_who_ends_a_supervisor_ends_what_it_supervises(owner: str, tmp_path: Path) -> None:
+    wanted = supervised(owner, tmp_path, SLEEP)
+    start(wanted)
+    child = child_of(marked(wanted))
+    stop([marked(wanted)])
+    assert not child.is_running()
+    assert "started again" not in wanted.log.read_text()
+
+
+def test_what_a_killed_supervisor_left_gives_way_to_a_new_one(owner: str, tmp_path: Path) -> None:
+    wanted = supervised(owner, tmp_path, SLEEP)
+    start(wanted)
+    straggler = child_of(marked(wanted))
+    marked(wanted).kill()
+    assert wait_until(lambda: find(wanted) is None, seconds=5, interval=0.02)
+    assert straggler.is_running()
+    assert start(wanted)
+    assert not straggler.is_running()
+    assert child_of(marked(wanted)).is_running()
+
+
+def test_a_daemon_that_dies_again_and_again_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(supervise, "_PAUSE", 0.01)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # the tests' own stay as they are
+    record = tmp_path / "record"
+    command = [sys.executable, "-c", "raise SystemExit(3)"]
+    assert supervise.Supervisor(record, command).run() == 1
+    assert len(record.read_text().splitlines()) == 4
+    assert "ended with status 3 after 0 s; it died 5 times in a row" in capfd.readouterr().out
 
 
 def test_waiting_gives_up_when_the_time_has_passed() -> None:
