@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import signal
 
-from tests.support.live import daemon_process, kubectl, local
+import psutil
+
+from local.processes import wait_until
+from tests.support.live import daemon_process, kubectl, local, pulumi
 
 
 def test_a_pipeline_succeeds_after_kubelet_and_syncer_died() -> None:
@@ -45,3 +48,19 @@ def test_pods_resolve_services_by_name_even_after_somebody_deleted_the_resolver(
     )
     name = "kubernetes.default.svc.cluster.local"
     assert "10.85." in kubectl("local-b", *lookup, "--command", "--", "nslookup", name).out
+
+
+def test_a_kcp_that_died_is_back_by_itself_with_every_credential_as_it_was() -> None:
+    supervisor = psutil.Process(daemon_process("kcp/kcp"))
+    [kcp] = supervisor.children()
+    kcp.send_signal(signal.SIGABRT)  # as Go's runtime ends a program
+    psutil.wait_procs([kcp], timeout=60)
+
+    assert wait_until(lambda: local("status", check=False).status == 0, seconds=180, interval=2)
+    assert daemon_process("kcp/kcp") == supervisor.pid
+    [again] = supervisor.children()
+    assert again != kcp
+    assert "restarts: " in local("status").out
+    kubectl("kcp", "get", "workspaces.tenancy.kcp.io")
+    assert "Succeeded" in local("demo").out
+    pulumi("preview", "--expect-no-changes")
