@@ -15,6 +15,9 @@ OPERATOR_NAMESPACE: Final = "pipeline-service"
 
 SYNCER_NAMESPACE: Final = "pipeline-service-syncer"
 
+TENANT: Final = "pipeline-service/tenant"
+"""Label with the name of the tenant that an object belongs to."""
+
 _PART_LENGTH: Final = 20
 _DIGEST_LENGTH: Final = 12
 

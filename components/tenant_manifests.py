@@ -18,10 +18,10 @@ from components.access import (
 )
 from components.compute_cluster import namespace
 from components.image_repository import pull_secret, pulls_with
-from components.names import OPERATOR_NAMESPACE, labels
+from components.names import OPERATOR_NAMESPACE, TENANT, digest, labels
 from components.suspension import SUSPENDED
 from components.syncer_manifests import writer_binding
-from components.tenant_network import network_policy
+from components.tenant_network import WORKSPACE_DIGEST, network_policy
 from releases.transform import RUN_SERVICE_ACCOUNT
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ BINDING: Final = "pipelines"
 
 QUOTA_NAMESPACE: Final = "admin"
 """Namespace in which kcp counts a quota over the whole workspace; no tenant can have it as its own."""
+
+_DIGEST_LENGTH: Final = 12
 
 CLAIMS: Final = (("", "events"), ("core.kcp.io", "logicalclusters"))
 """What the agent asks for (group, resource): events to report with, the workspace's path to read."""
@@ -268,6 +270,8 @@ def namespace_objects(  # noqa: PLR0913 -- all that is said of a tenant's namesp
     metadata = {"namespace": namespace_name, "labels": marked}
     # Steps of pipelines bring images of all kinds; "baseline" stops what would reach beyond the pod.
     home = namespace(namespace_name, "tenant", "baseline", tenant=tenant)
+    own = {TENANT: tenant, WORKSPACE_DIGEST: digest(workspace_path)[:_DIGEST_LENGTH]}
+    home["metadata"]["labels"] |= own
     if suspended:
         home["metadata"]["labels"][SUSPENDED] = "true"
     home["metadata"]["annotations"] = {
@@ -314,7 +318,7 @@ def namespace_objects(  # noqa: PLR0913 -- all that is said of a tenant's namesp
             "automountServiceAccountToken": False,
             **pulls_with(pulls),
         },
-        "network": network_policy(namespace_name, tenant, network, marked),
+        "network": network_policy(namespace_name, own, network, marked),
         "syncer": writer_binding(namespace_name, tenant),
         **(
             {}

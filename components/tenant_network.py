@@ -11,13 +11,30 @@ if TYPE_CHECKING:
 
     from components.kubernetes_object import Manifest
 
-METADATA: Final = (ipaddress.ip_network("169.254.169.254/32"), ipaddress.ip_network("fd00:ec2::254/128"))
-"""Where clouds hand out credentials of the node to whoever asks."""
+WORKSPACE_DIGEST: Final = "pipeline-service/workspace-digest"
+"""Label of a tenant's namespaces: two stacks may each have a tenant of one name on the same cluster."""
+
+METADATA: Final = (
+    # All that is link-local. There credentials lie at .169.254 (most clouds), .170.2 and .170.23 (AWS, for
+    # containers), .0.23 (Tencent), .42.42 (Scaleway) and, on GKE without Dataplane V2, at .169.252, to which
+    # the node turns a packet for .169.254 before it asks the policies.
+    ipaddress.ip_network("169.254.0.0/16"),
+    ipaddress.ip_network("fe80::/10"),
+    ipaddress.ip_network("100.100.100.200/32"),  # Alibaba
+    ipaddress.ip_network("168.63.129.16/32"),  # Azure's WireServer, which hands out settings of the node
+    ipaddress.ip_network("fd00:ec2::23/128"),  # AWS, for containers
+    ipaddress.ip_network("fd00:ec2::254/128"),  # AWS
+    ipaddress.ip_network("fd20:ce::254/128"),  # Google
+    ipaddress.ip_network("fd00:c1::a9fe:a9fe/128"),  # Oracle
+    ipaddress.ip_network("fd00:42::42/128"),  # Scaleway
+)
+"""Where clouds hand out credentials of the node, or of a workload, to whoever asks."""
 
 _EVERYWHERE: Final = ("0.0.0.0/0", "::/0")
 _DNS_NAMESPACES: Final = ("kube-system", "openshift-dns")
-_DNS_CACHE: Final = "169.254.20.10/32"
-"""Address of Kubernetes' DNS cache on each node, which is in no namespace."""
+_DNS_ADDRESSES: Final = ("169.254.0.0/16", "168.63.129.16/32")
+"""Resolvers that are in no namespace: caches on the node (169.254.20.10, on Azure 169.254.10.10), Google's
+Cloud DNS (port 53 of 169.254.169.254), and Azure's."""
 
 _DNS_PORTS: Final = (53, 5353)
 """5353 is the port of OpenShift's DNS pods, to which its Service leads port 53."""
@@ -30,14 +47,30 @@ class TenantNetwork:
     Attributes
     ----------
     egress
-        Networks; None for everything. The metadata service of a cloud is left out in any case.
+        Networks, of which `is_metadata` holds for none; None for everything. What is in `METADATA` is left
+        out in any case.
     """
 
     egress: tuple[str, ...] | None = None
 
 
+def is_metadata(network: str) -> bool:
+    """Tell whether all of a network is what no tenant may reach.
+
+    Parameters
+    ----------
+    network
+        The network, as `192.0.2.0/24`.
+    """
+    whole = ipaddress.ip_network(network)
+    return any(
+        one.version == whole.version and whole.network_address in one and whole.prefixlen >= one.prefixlen
+        for one in METADATA
+    )
+
+
 def network_policy(
-    namespace: str, tenant: str, network: TenantNetwork, labels: Mapping[str, str]
+    namespace: str, own: Mapping[str, str], network: TenantNetwork, labels: Mapping[str, str]
 ) -> Manifest:
     """Make the policy for all pods of a tenant's namespace.
 
@@ -45,14 +78,14 @@ def network_policy(
     ----------
     namespace
         Name of the namespace on the cluster.
-    tenant
-        Name of the tenant.
+    own
+        Labels that all namespaces of the tenant on the cluster have, and no others.
     network
         What its pods may reach.
     labels
         Labels of the policy.
     """
-    own = {"namespaceSelector": {"matchLabels": {"pipeline-service/tenant": tenant}}}
+    us = {"namespaceSelector": {"matchLabels": dict(own)}}
     dns = {
         "to": [
             {
@@ -66,7 +99,7 @@ def network_policy(
                     ]
                 }
             },
-            {"ipBlock": {"cidr": _DNS_CACHE}},
+            *({"ipBlock": {"cidr": address}} for address in _DNS_ADDRESSES),
         ],
         "ports": [{"port": port, "protocol": protocol} for port in _DNS_PORTS for protocol in ("UDP", "TCP")],
     }
@@ -78,9 +111,9 @@ def network_policy(
         "spec": {
             "podSelector": {},
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": [{"from": [own]}],
+            "ingress": [{"from": [us]}],
             # A rule of its own for the tenant's pods: some networks don't count pods to any address block.
-            "egress": [{"to": [own]}, dns, *_outside(networks)],
+            "egress": [{"to": [us]}, dns, *_outside(networks)],
         },
     }
 

@@ -1,11 +1,10 @@
 """The settings of one tenant."""
 
-import ipaddress
 from typing import Final
 
 from pydantic import Field, field_validator
 
-from components.tenant_network import METADATA
+from components.tenant_network import is_metadata
 from stacks.problems import refuse
 from stacks.sections import Section, SubjectsSettings
 from stacks.vocabulary import (
@@ -114,9 +113,9 @@ class NetworkSettings(Section):
     @classmethod
     def _no_metadata(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for network in value:
-            if ipaddress.ip_network(network) in METADATA:
+            if is_metadata(network):
                 refuse(
-                    f"{network} is the metadata service of a cloud, which hands out the node's credentials",
+                    f"{network} is a cloud's metadata service, which hands out the node's credentials",
                     "take it out: no tenant may reach it",
                 )
         return value

@@ -349,7 +349,7 @@ def test_the_cluster_refuses_new_runs_of_a_suspended_tenant_alone_and_lets_tasks
             kcp_namespace="ci",
             namespace_name=name,
             quota=QUOTA,
-            network=TenantNetwork(egress=("192.0.2.0/24", "169.254.0.0/16", "::/0")),
+            network=TenantNetwork(egress=("192.0.2.0/24", "168.0.0.0/6", "::/0")),
             suspended=suspended,
             stopped=suspended,
         )

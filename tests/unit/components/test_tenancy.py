@@ -35,15 +35,14 @@ def content(access: Access, *, suspended: bool = False) -> list[dict[str, Any]]:
 
 
 def parts(**more: Any) -> dict[str, dict[str, Any]]:  # noqa: ANN401 -- any of its arguments
-    given = {"network": TenantNetwork(), **more}
-    return namespace_objects(
-        tenant="demo",
-        workspace_path="root:tenants:demo",
-        kcp_namespace="ci",
-        namespace_name="demo-ci-x",
-        quota=QUOTA,
-        **given,
-    )
+    given = {
+        "workspace_path": "root:tenants:demo",
+        "kcp_namespace": "ci",
+        "namespace_name": "demo-ci-x",
+        "network": TenantNetwork(),
+        **more,
+    }
+    return namespace_objects(tenant="demo", quota=QUOTA, **given)
 
 
 def allowed(name: str) -> set[tuple[str, str, str]]:
@@ -154,12 +153,23 @@ def rules(network: TenantNetwork) -> tuple[list[Any], list[Any]]:
 
 
 def test_only_the_tenants_own_pods_come_in() -> None:
-    own = {"namespaceSelector": {"matchLabels": {"pipeline-service/tenant": "demo"}}}
     for network in (TenantNetwork(), TenantNetwork(egress=())):
-        assert rules(network)[0] == [{"from": [own]}]
+        [rule] = rules(network)[0]
+        [own] = rule["from"]
         assert {"to": [own]} in rules(network)[1]
-    labels = parts()["namespace"]["metadata"]["labels"]
-    assert labels["pipeline-service/tenant"] == "demo"
+        selected = own["namespaceSelector"]["matchLabels"]
+        assert selected["pipeline-service/tenant"] == "demo"
+        assert selected.items() <= parts()["namespace"]["metadata"]["labels"].items()
+
+
+def test_tenants_of_one_name_whose_workspaces_differ_are_apart() -> None:
+    [rule] = rules(TenantNetwork())[0]
+    selected = rule["from"][0]["namespaceSelector"]["matchLabels"]
+    another = parts(workspace_path="root:another:tenants:demo")["namespace"]["metadata"]["labels"]
+    assert another["pipeline-service/tenant"] == "demo"
+    assert not selected.items() <= another.items()
+    sibling = parts(kcp_namespace="other", namespace_name="demo-other-x")["namespace"]["metadata"]["labels"]
+    assert selected.items() <= sibling.items()
 
 
 def blocks(network: TenantNetwork) -> list[dict[str, Any]]:
@@ -172,7 +182,7 @@ def blocks(network: TenantNetwork) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize("egress", [None, (), ("192.0.2.0/24",), ("169.254.0.0/16", "::/0")])
+@pytest.mark.parametrize("egress", [None, (), ("192.0.2.0/24",), ("168.0.0.0/6", "::/0")])
 def test_the_metadata_service_is_out_of_reach_whatever_else_is_allowed(
     egress: tuple[str, ...] | None,
 ) -> None:
@@ -189,3 +199,27 @@ def test_dns_is_always_within_reach_and_only_by_its_ports() -> None:
     [dns] = [rule for rule in rules(TenantNetwork(egress=()))[1] if "ports" in rule]
     assert {(port["protocol"], port["port"]) for port in dns["ports"]} >= {("UDP", 53), ("TCP", 53)}
     assert "kube-system" in str(dns["to"])
+    # Google's Cloud DNS answers at the address of the metadata service.
+    resolvers = [ipaddress.ip_network(to["ipBlock"]["cidr"]) for to in dns["to"] if "ipBlock" in to]
+    for address in ("169.254.20.10", "169.254.169.254", "168.63.129.16"):
+        assert any(ipaddress.ip_address(address) in one for one in resolvers)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "169.254.169.254",
+        "169.254.170.23",
+        "169.254.169.252",
+        "100.100.100.200",
+        "168.63.129.16",
+        "fd20:ce::254",
+    ],
+)
+def test_every_clouds_metadata_service_is_out_of_reach(address: str) -> None:
+    [block] = [
+        one
+        for one in blocks(TenantNetwork())
+        if ipaddress.ip_address(address) in ipaddress.ip_network(one["cidr"])
+    ]
+    assert any(ipaddress.ip_address(address) in ipaddress.ip_network(one) for one in block["except"])
