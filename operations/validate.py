@@ -89,6 +89,14 @@ def _absent(settings: EnvironmentSettings, project: Path, variables: Mapping[str
             why="there is no such folder here",
             mend="see that it is there where pulumi runs",
         )
+    bundle = settings.releases.bundle
+    if bundle is not None and not _is_there(in_project(project, bundle), Path.is_file):
+        yield Problem(
+            key=key_path(["releases", "bundle"]),
+            value=shown(bundle),
+            why="there is no such file here",
+            mend="see that it is there where pulumi runs",
+        )
 
 
 def _is_there(path: Path, kind: Callable[[Path], bool]) -> bool:

@@ -6,18 +6,20 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from releases import fetch
 from releases.adaptation import UNADAPTED, Adaptation
 from releases.catalog import find
 from releases.contents import Contents, contents, from_json
 from releases.errors import ReleaseError
-from releases.files import RUN_FOLDER, write_atomic
+from releases.files import write_atomic
 from releases.images import apply_rules
 from releases.transform import serialize, transform
+
+if TYPE_CHECKING:
+    from releases.fetch import Source
 
 _SHORT: Final = 12
 
@@ -58,7 +60,7 @@ def prepare(  # noqa: PLR0913 -- what is installed, and three places
     *,
     version: str | None = None,
     adaptation: Adaptation = UNADAPTED,
-    directory: Path | None,
+    source: Source,
     root: Path,
     folder: Path,
 ) -> PreparedRelease:
@@ -72,8 +74,8 @@ def prepare(  # noqa: PLR0913 -- what is installed, and three places
         Its version; by default the one that the catalog pins.
     adaptation
         What the settings change of it.
-    directory
-        Folder that holds its manifest as published, or None to fetch it.
+    source
+        Where its manifest as published comes from.
     root
         The project's folder.
     folder
@@ -85,7 +87,7 @@ def prepare(  # noqa: PLR0913 -- what is installed, and three places
         The manifest is not there, not what was expected, or not a manifest.
     """
     entry = find(name, version)
-    content = fetch.source(name, entry, directory=directory, cache=root / RUN_FOLDER / "releases")
+    content = source.manifest(name, entry)
     # What it is made of, and by what, names what is made: an unchanged preview only hashes the source.
     what = f"{name} {entry.version} {adaptation.as_json()}"
     key = hashlib.sha256(content + what.encode() + _TRANSFORMATION).hexdigest()
@@ -94,7 +96,7 @@ def prepare(  # noqa: PLR0913 -- what is installed, and three places
     digest = known.get(key)
     held = None if digest is None else _holds(root / _file(folder, name, digest), digest)
     if digest is None or held is None:
-        objects = transform(name, _parsed(name, content), adaptation)
+        objects = transform(name, parsed(name, content), adaptation)
         held = contents(objects)
         text = serialize(apply_rules(objects, adaptation.images))
         digest = hashlib.sha256(text.encode()).hexdigest()
@@ -137,7 +139,21 @@ def _read_index(path: Path) -> dict[str, str]:
     return index if isinstance(index, dict) else {}
 
 
-def _parsed(name: str, content: bytes) -> list[dict[str, Any]]:
+def parsed(name: str, content: bytes) -> list[dict[str, Any]]:
+    """Read the objects of a manifest as it was published.
+
+    Parameters
+    ----------
+    name
+        Name of the release, for what is said of it.
+    content
+        The manifest.
+
+    Raises
+    ------
+    ReleaseError
+        It is not a manifest.
+    """
     try:
         documents = list(yaml.load_all(content, Loader=_Loader))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 import pulumi
 from pulumi.runtime import config as runtime_config
 
+from releases.bundle import BundleFile
 from releases.errors import ImageError, ReleaseError
+from releases.fetch import Directory, Published, Source
 from releases.files import RUN_FOLDER, in_project, write_atomic
 from releases.prepare import PreparedRelease, prepare
 from stacks.backends import state_warnings
@@ -23,7 +25,7 @@ from stacks.kubeconfigs import Kubeconfig
 from stacks.mapping_releases import adaptation
 from stacks.notices import notices
 from stacks.problems import PROJECT, Problem, SettingsError, key_path, shown
-from stacks.settings import EnvironmentSettings
+from stacks.settings import EnvironmentSettings, ReleasesSettings
 from stacks.validation import validated
 from stacks.vocabulary import KCP_TARGET
 from stacks.wanted_releases import wanted_releases
@@ -238,11 +240,33 @@ def _parsed(text: object) -> object:
     return text
 
 
+def release_source(settings: ReleasesSettings, root: Path) -> tuple[Source, list[str], str | None]:
+    """Tell where the manifests of releases come from.
+
+    Parameters
+    ----------
+    settings
+        The section releases.
+    root
+        The project's folder.
+
+    Returns
+    -------
+    tuple
+        The source, the place of the key that names it, and that key's value, None where it is not given.
+    """
+    if settings.bundle is not None:
+        return BundleFile(in_project(root, settings.bundle)), ["releases", "bundle"], settings.bundle
+    place = ["releases", "directory"]
+    if settings.directory is not None:
+        return Directory(path=in_project(root, settings.directory)), place, settings.directory
+    return Published(cache=root / RUN_FOLDER / "releases"), place, None
+
+
 def _prepared(
     settings: EnvironmentSettings, images: Images, root: Path, folder: Path, problems: list[Problem]
 ) -> dict[str, dict[str, PreparedRelease]]:
-    setting = settings.releases.directory
-    directory = None if setting is None else in_project(root, setting)
+    source, place, setting = release_source(settings.releases, root)
     # Most clusters get the very same: each different one is read once.
     made: dict[tuple[str, str, str], PreparedRelease | None] = {}
     prepared: dict[str, dict[str, PreparedRelease]] = {}
@@ -257,7 +281,7 @@ def _prepared(
                         name,
                         version=version,
                         adaptation=adapted,
-                        directory=directory,
+                        source=source,
                         root=root,
                         folder=folder / "manifests",
                     )
@@ -265,9 +289,7 @@ def _prepared(
                     made[key] = None
                     of_images = isinstance(error, ImageError)
                     problem = Problem(
-                        key=key_path(
-                            ["imageRepository", "digests"] if of_images else ["releases", "directory"]
-                        ),
+                        key=key_path(["imageRepository", "digests"] if of_images else place),
                         value=shown(setting) if setting and not of_images else "",
                         why=error.why,
                         mend=error.mend,

@@ -207,10 +207,27 @@ class ReleasesSettings(Section):
         default=None,
         title="Directory",
         description=(
-            "Folder with files <name>-<version>.yaml, relative to the project's folder; without it they are"
-            " fetched from the URLs of releases/catalog.yaml."
+            "Folder with files <name>-<version>.yaml, relative to the project's folder; without it, and"
+            " without a bundle, they are fetched from the URLs of releases/catalog.yaml."
         ),
     )
+    bundle: FilePath | None = Field(
+        default=None,
+        title="Bundle",
+        description=(
+            "Archive made by `python -m operations releases bundle`, relative to the project's folder, to"
+            " take the place of a directory."
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.directory is not None and self.bundle is not None:
+            refuse(
+                "directory and bundle are both given",
+                "keep the one that manifests are to be taken from",
+            )
+        return self
 
 
 class EnvironmentSettings(Section):

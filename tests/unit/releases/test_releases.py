@@ -2,16 +2,18 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from releases import fetch
 from releases.adaptation import UNADAPTED, Adaptation
 from releases.catalog import API_SYNCAGENT_CRDS, TEKTON_PIPELINES, CatalogEntry, catalog, find
 from releases.errors import ReleaseError
+from releases.fetch import Directory, Published, download
+from releases.lock import lock_key, read_lock
 from releases.prepare import PreparedRelease, prepare
 from releases.transform import serialize, transform
 from units.manifest import parse
@@ -36,14 +38,12 @@ TEKTON = [
 
 
 def source(tmp_path: Path, content: bytes) -> bytes:
-    return fetch.source(
-        "x",
-        ENTRY,
-        directory=None,
-        cache=tmp_path / "cache",
-        lock_file=tmp_path / "lock.yaml",
-        download=lambda _: content,
-    )
+    return published(tmp_path, lambda _: content)
+
+
+def published(tmp_path: Path, download: Callable[[str], bytes]) -> bytes:
+    where = Published(cache=tmp_path / "cache", lock_file=tmp_path / "lock.yaml", download=download)
+    return where.manifest("x", ENTRY)
 
 
 def offline(_: str) -> bytes:
@@ -76,17 +76,7 @@ def test_a_fetched_manifest_is_recorded_and_verified_ever_after(tmp_path: Path) 
     lock = yaml.safe_load((tmp_path / "lock.yaml").read_text())
     assert lock == {"x-v1": hashlib.sha256(b"first").hexdigest()}
     # From the cache now, without any network.
-    assert (
-        fetch.source(
-            "x",
-            ENTRY,
-            directory=None,
-            cache=tmp_path / "cache",
-            lock_file=tmp_path / "lock.yaml",
-            download=offline,
-        )
-        == b"first"
-    )
+    assert published(tmp_path, offline) == b"first"
 
 
 def test_a_changed_publication_is_refused(tmp_path: Path) -> None:
@@ -113,19 +103,17 @@ def test_an_unreachable_source_is_told_with_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(
         ReleaseError, match=r"x v1 can't be fetched .* \(no network\); let this machine reach it, or"
     ):
-        fetch.source(
-            "x", ENTRY, directory=None, cache=tmp_path, lock_file=tmp_path / "lock.yaml", download=offline
-        )
+        published(tmp_path, offline)
 
 
 def test_only_https_is_fetched() -> None:
     with pytest.raises(OSError, match="not an https address"):
-        fetch.download("http://host/x")
+        download("http://host/x")
 
 
 def test_the_committed_lock_names_only_releases_of_the_catalog() -> None:
-    lock = yaml.safe_load(fetch.LOCK_FILE.read_text())
-    assert set(lock) <= {f"{name}-{entry.version}" for name, entry in catalog().items()}
+    known = {lock_key(name, version) for name, entry in catalog().items() for version in entry.supported}
+    assert read_lock().keys() <= known
 
 
 def test_tekton_runs_under_the_tenants_own_account() -> None:
@@ -161,7 +149,7 @@ def prepared(tmp_path: Path, content: str, adaptation: Adaptation = UNADAPTED) -
     return prepare(
         TEKTON_PIPELINES,
         adaptation=adaptation,
-        directory=directory,
+        source=Directory(path=directory),
         root=tmp_path,
         folder=Path(".run/dev/manifests"),
     )
@@ -261,4 +249,4 @@ def test_what_is_no_manifest_is_refused(content: str, why: str, tmp_path: Path) 
 
 def test_a_release_that_is_not_in_the_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(ReleaseError, match=r"tekton-pipelines-v1\.6\.0\.yaml"):
-        prepare(TEKTON_PIPELINES, directory=tmp_path, root=tmp_path, folder=Path("x"))
+        prepare(TEKTON_PIPELINES, source=Directory(path=tmp_path), root=tmp_path, folder=Path("x"))

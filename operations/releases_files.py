@@ -1,0 +1,161 @@
+"""What the commands of releases read: bundles, folders, manifests, and archives of images."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from typing import TYPE_CHECKING, Any, Final
+
+from operations.errors import OperationError
+from releases.bundle import BundleFile
+from releases.catalog import catalog, file_name, find
+from releases.errors import ReleaseError
+from releases.prepare import parsed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from releases.fetch import Source
+
+Objects = list[dict[str, Any]]
+Side = tuple[str, Objects]
+"""What is compared, as it is called, and its objects."""
+
+_NAMES: Final = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
+_INDEX_BYTES: Final = 1 << 20
+
+
+def is_bundle(path: Path) -> bool:
+    """Tell a bundle from a manifest by its name.
+
+    Parameters
+    ----------
+    path
+        The file.
+    """
+    return path.name.endswith((".tar.gz", ".tgz"))
+
+
+def sides(text: str, path: Path, releases: Iterable[str], source: Source) -> dict[str, Side]:
+    """Find one side of a comparison, by release.
+
+    Parameters
+    ----------
+    text
+        A version, a manifest's file or a bundle's.
+    path
+        The file that the text would name.
+    releases
+        Names of the releases that are meant; none: those of the bundle, else Tekton Pipelines.
+    source
+        Where manifests of versions come from.
+
+    Raises
+    ------
+    ReleaseError
+        A manifest is not there, or is none.
+    OperationError
+        It is not clear what is meant.
+    """
+    if path.is_file() and is_bundle(path):
+        return _of_bundle(BundleFile(path), set(releases))
+    named = sorted(releases) or ["tekton-pipelines"]
+    if path.is_file():
+        if len(named) != 1:
+            raise OperationError(f"{text} is one manifest; give one --release")
+        return {named[0]: (path.name, parsed(path.name, path.read_bytes()))}
+    return {name: (text, parsed(name, source.manifest(name, find(name, text)))) for name in named}
+
+
+def _of_bundle(bundle: BundleFile, releases: set[str]) -> dict[str, Side]:
+    found: dict[str, Side] = {}
+    for name, entry in catalog().items():
+        if releases and name not in releases:
+            continue
+        versions = [one for one in entry.supported if file_name(name, one) in bundle.content.manifests]
+        if len(versions) > 1:
+            raise OperationError(
+                f"{bundle.path.name} has {name} in {' and '.join(versions)};"
+                f" compare versions: diff {versions[0]} {versions[-1]} --from {bundle.path.name}"
+            )
+        for version in versions:
+            content = bundle.content.manifests[file_name(name, version)]
+            found[name] = (version, parsed(name, content))
+    return found
+
+
+def image_archives(folder: Path, images: Iterable[str]) -> tuple[dict[str, Path], list[str]]:
+    """Find the archives of images.
+
+    Parameters
+    ----------
+    folder
+        Folder with OCI archives, `*.tar`, as containerd, skopeo and docker save write them.
+    images
+        Names of the images that are needed.
+
+    Returns
+    -------
+    tuple
+        The archives of these images, by name of their file; and the images that none of them holds.
+
+    Raises
+    ------
+    OperationError
+        The folder can't be read, or holds something else.
+    """
+    if not folder.is_dir():
+        raise OperationError(f"{folder} is not a folder; name one that holds the images' archives, *.tar")
+    holders = {image: path for path in sorted(folder.glob("*.tar")) for image in _images_of(path)}
+    needed = sorted(set(images))
+    archives = {holders[image].name: holders[image] for image in needed if image in holders}
+    return archives, [image for image in needed if image not in holders]
+
+
+def _images_of(path: Path) -> list[str]:
+    """Read the names of the images that an archive holds."""
+    try:
+        with tarfile.open(path) as archive:
+            document = _json(archive, "index.json") or {}
+            listed = _json(archive, "manifest.json") or []
+    except (OSError, tarfile.TarError, ValueError) as error:
+        raise OperationError(f"{path.name} is not an archive of images ({error}); take it away") from None
+    named = [
+        str((entry.get("annotations") or {}).get(key, ""))
+        for entry in document.get("manifests") or []
+        for key in _NAMES
+    ]
+    tags = [str(tag) for entry in listed for tag in entry.get("RepoTags") or []]
+    return [name for name in (*named, *tags) if "/" in name]
+
+
+def _json(archive: tarfile.TarFile, name: str) -> Any:  # noqa: ANN401 -- whatever JSON holds
+    try:
+        member = archive.extractfile(name)
+    except KeyError:
+        return None
+    return None if member is None else json.loads(member.read(_INDEX_BYTES))
+
+
+def files_of(path: Path) -> Mapping[str, bytes]:
+    """Read the files of a folder, or the manifests of a bundle.
+
+    Parameters
+    ----------
+    path
+        The folder or the bundle.
+
+    Raises
+    ------
+    ReleaseError
+        It is not there, or can't be read.
+    """
+    if not path.is_dir():
+        return BundleFile(path).content.manifests
+    try:
+        return {file.name: file.read_bytes() for file in sorted(path.glob("*.yaml"))}
+    except OSError as error:
+        raise ReleaseError(
+            f"{error.filename} can't be read ({error.strerror})", "let its permissions allow it"
+        ) from None

@@ -1,0 +1,229 @@
+"""The command line of the releases."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from operations.__main__ import app
+from releases import fetch, lock
+from releases.bundle import read_bundle
+from releases.lock import sha256
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CRDS = "api-syncagent-crds-v0.7.0"
+TEKTON = "tekton-pipelines-v1.6.0"
+NEWER = "tekton-pipelines-v1.9.0"
+SYNCER_IMAGE = "ghcr.io/kcp-dev/api-syncagent:v0.7.0"
+PYTHON_IMAGE = "docker.io/library/python:3.11-slim-bookworm"
+
+
+def pod(image: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "controller", "namespace": "tekton"},
+        "spec": {"containers": [{"image": image, "args": ["-nop-image", f"{image}-nop"]}]},
+    }
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with a stack of one cluster, a folder of manifests, and a lock of its own."""
+    folder = tmp_path / "project"
+    (folder / "manifests").mkdir(parents=True)
+    (folder / "Pulumi.yaml").write_text("name: pipeline-service\nruntime: python\n")
+    (folder / "Pulumi.dev.yaml").write_text("""config:
+  pipeline-service:kcp: {kubeconfig: {environment: KCP_KUBECONFIG}}
+  pipeline-service:computeClusters: {a: {kubeconfig: {environment: A_KUBECONFIG}}}
+  pipeline-service:releases: {directory: manifests}
+""")
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one", "namespace": "tekton"}}
+    for name, objects in (
+        (CRDS, [config]),
+        (TEKTON, [pod("ghcr.io/tekton:1"), config]),
+        (NEWER, [pod("ghcr.io/tekton:2")]),
+    ):
+        (folder / f"manifests/{name}.yaml").write_text(yaml.safe_dump_all(objects))
+    monkeypatch.chdir(folder)
+    for module in (fetch, lock):
+        monkeypatch.setattr(module, "LOCK_FILE", tmp_path / "lock.yaml")
+    monkeypatch.setattr(lock.read_lock, "__defaults__", (tmp_path / "lock.yaml",))
+    return folder
+
+
+def run(*arguments: str, exit_code: int = 0) -> str:
+    result = CliRunner().invoke(app, ["releases", *arguments])
+    assert result.exit_code == exit_code, result.output
+    return result.output
+
+
+def write_lock(tmp_path: Path, **digests: str) -> None:
+    (tmp_path / "lock.yaml").write_text(yaml.safe_dump(digests))
+
+
+def test_a_bundle_holds_what_the_stacks_clusters_get_and_all_images_that_need(project: Path) -> None:
+    text = run("bundle", "--stack", "dev", "--out", "b.tar.gz", "--with", "tekton-pipelines=v1.9.0")
+    assert text == "b.tar.gz: 3 manifests, 0 archives of 6 images needed\n"
+    made = read_bundle(project / "b.tar.gz")
+    assert set(made.manifests) == {f"{name}.yaml" for name in (CRDS, TEKTON, NEWER)}
+    assert set(made.images) == {
+        SYNCER_IMAGE,
+        PYTHON_IMAGE,
+        *(f"ghcr.io/tekton:{number}{part}" for number in (1, 2) for part in ("", "-nop")),
+    }
+
+
+def test_a_stack_that_takes_manifests_from_its_bundle_makes_the_same_bundle(project: Path) -> None:
+    run("bundle", "--stack", "dev", "--out", "b.tar.gz")
+    file = project / "Pulumi.dev.yaml"
+    file.write_text(file.read_text().replace("directory: manifests", "bundle: b.tar.gz"))
+    (project / f"manifests/{TEKTON}.yaml").unlink()
+    run("bundle", "--stack", "dev", "--out", "c.tar.gz")
+    assert (project / "c.tar.gz").read_bytes() == (project / "b.tar.gz").read_bytes()
+
+
+def archive(path: Path, *images: str, docker: bool = False) -> None:
+    """Write the archive of images, as containerd or as Docker does."""
+    index = {"manifests": [{"annotations": {"io.containerd.image.name": image}} for image in images]}
+    name, document = ("manifest.json", [{"RepoTags": list(images)}]) if docker else ("index.json", index)
+    content = json.dumps(document).encode()
+    path.parent.mkdir(exist_ok=True)
+    with tarfile.open(path, "w") as made:
+        info = tarfile.TarInfo(name)
+        info.size = len(content)
+        made.addfile(info, io.BytesIO(content))
+
+
+def test_a_bundle_takes_the_archives_of_its_images_and_no_others(project: Path) -> None:
+    images = project / "images"
+    archive(images / "own.tar", SYNCER_IMAGE, PYTHON_IMAGE)
+    archive(images / "tekton.tar", "ghcr.io/tekton:1", docker=True)
+    archive(images / "other.tar", "ghcr.io/other:1")
+    text = run("bundle", "--stack", "dev", "--out", "b.tar.gz", "--images", "images", exit_code=1)
+    assert "images has no archive of ghcr.io/tekton:1-nop; put them there, or name by --without" in text
+    assert not (project / "b.tar.gz").exists()
+    run(
+        "bundle",
+        "--stack",
+        "dev",
+        "--out",
+        "b.tar.gz",
+        "--images",
+        "images",
+        "--without",
+        "ghcr.io/tekton:1-n",
+    )
+    assert set(read_bundle(project / "b.tar.gz").archives) == {"own.tar", "tekton.tar"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--stack", "dev", "--out", "b.zip"), "a bundle's name ends in .tar.gz"),
+        (("--stack", "dev", "--out", "b.tar.gz", "--with", "tekton-pipelines"), "write NAME=VERSION"),
+        (("--stack", "dev", "--out", "b.tar.gz", "--with", "argo-cd=v0"), "argo-cd v0 is not supported"),
+        (("--stack", "none", "--out", "b.tar.gz"), "there is no such file"),
+        (("--stack", "dev", "--out", "b.tar.gz", "--images", "none"), "none is not a folder"),
+    ],
+)
+def test_a_bundle_that_cant_be_made_is_told_and_nothing_is_written(
+    project: Path, arguments: tuple[str, ...], why: str
+) -> None:
+    assert why in run("bundle", *arguments, exit_code=1)
+    assert not [*project.glob("b.*")]
+
+
+def test_what_differs_from_the_lock_is_named_and_ends_with_3(project: Path, tmp_path: Path) -> None:
+    content = (project / f"manifests/{TEKTON}.yaml").read_bytes()
+    write_lock(tmp_path, **{TEKTON: sha256(content)})
+    text = run("verify", "manifests")
+    assert f"{TEKTON}.yaml: as locked" in text
+    assert f"{CRDS}.yaml: not in the lock" in text
+    run("bundle", "--stack", "dev", "--out", "b.tar.gz")
+    assert f"{TEKTON}.yaml: as locked" in run("verify", "b.tar.gz")
+
+    (project / f"manifests/{TEKTON}.yaml").write_bytes(content + b"# tampered\n")
+    assert f"{TEKTON}.yaml: differs: it has sha256" in run("verify", "manifests", exit_code=3)
+    run("bundle", "--stack", "dev", "--out", "b.tar.gz")
+    assert f"{TEKTON}.yaml: differs: it has sha256" in run("verify", "b.tar.gz", exit_code=3)
+
+
+def test_a_place_without_a_manifest_is_no_success(project: Path) -> None:
+    assert "nothing was fetched from URLs here yet" in run("verify", exit_code=1)
+    (project / "empty").mkdir()
+    assert "holds no release's manifest" in run("verify", "empty", exit_code=1)
+    (project / "b.tar.gz").write_text("no archive")
+    assert "is not a whole bundle" in run("verify", "b.tar.gz", exit_code=1)
+
+
+def test_locking_fetches_every_supported_version_and_tells_what_it_could_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, project: Path
+) -> None:
+    asked = []
+
+    def download(url: str) -> bytes:
+        asked.append(url)
+        if "v1.9.0" in url:
+            raise OSError("no network")
+        return b"a manifest"
+
+    real = fetch.Published
+
+    def published(*, cache: Path) -> fetch.Published:
+        return real(cache=cache, lock_file=tmp_path / "lock.yaml", download=download)
+
+    monkeypatch.setattr("operations.releases_commands.Published", published)
+    text = run("lock", "tekton-pipelines", exit_code=1)
+    assert "tekton-pipelines v1.6.0: recorded" in text
+    assert "tekton-pipelines v1.9.0 can't be fetched" in text
+    assert yaml.safe_load((tmp_path / "lock.yaml").read_text()) == {TEKTON: sha256(b"a manifest")}
+    assert len(asked) == 2
+    assert f"{TEKTON}.yaml: as locked" in run("verify")
+    assert "tekton-pipelines v1.6.0: as locked" in run("lock", "tekton-pipelines", exit_code=1)
+    (project / f".run/releases/{TEKTON}.yaml").write_text("tampered")
+    assert f"{TEKTON}.yaml: differs" in run("verify", exit_code=3)
+
+
+@pytest.mark.usefixtures("project")
+def test_two_versions_are_compared_as_markdown_and_as_json() -> None:
+    text = run("diff", "v1.6.0", "v1.9.0", "--from", "manifests")
+    assert text.startswith("### tekton-pipelines: v1.6.0 to v1.9.0\n")
+    assert "- ConfigMap tekton/one" in text
+    [found] = json.loads(run("diff", "v1.6.0", "v1.9.0", "--from", "manifests", "--json"))["releases"]
+    assert found["imagesAdded"] == ["ghcr.io/tekton:2", "ghcr.io/tekton:2-nop"]
+
+
+def test_files_and_bundles_are_compared_with_each_other_and_with_versions(project: Path) -> None:
+    run("bundle", "--stack", "dev", "--out", "old.tar.gz")
+    file = project / "Pulumi.dev.yaml"
+    file.write_text(
+        file.read_text().replace("manifests}", "manifests, versions: {tekton-pipelines: v1.9.0}}")
+    )
+    run("bundle", "--stack", "dev", "--out", "new.tar.gz")
+    titles = [line for line in run("diff", "old.tar.gz", "new.tar.gz").splitlines() if line.startswith("#")]
+    assert titles == ["### api-syncagent-crds: v0.7.0 to v0.7.0", "### tekton-pipelines: v1.6.0 to v1.9.0"]
+    name = ("--release", "tekton-pipelines")
+    expected = run("diff", "old.tar.gz", "new.tar.gz", *name)
+    assert run("diff", "old.tar.gz", "v1.9.0", *name, "--from", "new.tar.gz") == expected
+    files = run("diff", f"manifests/{TEKTON}.yaml", f"manifests/{NEWER}.yaml")
+    assert files.splitlines()[1:] == expected.splitlines()[1:]
+
+
+@pytest.mark.usefixtures("project")
+def test_a_comparison_of_what_is_not_clear_or_not_there_is_refused() -> None:
+    run("bundle", "--stack", "dev", "--out", "b.tar.gz", "--with", "tekton-pipelines=v1.9.0")
+    assert "diff v1.6.0 v1.9.0 --from b.tar.gz" in run("diff", "b.tar.gz", "b.tar.gz", exit_code=1)
+    assert "tekton-pipelines v3 is not supported" in run(
+        "diff", "v1.6.0", "v3", "--from", "manifests", exit_code=1
+    )
+    two = ("--release", "argo-cd", "--release", "tekton-chains")
+    assert "give one --release" in run("diff", f"manifests/{TEKTON}.yaml", "v1", *two, exit_code=1)
