@@ -62,6 +62,7 @@ class Release(pulumi.ComponentResource):
                 sha256=args.release.sha256,
                 kubeconfig=args.kubeconfig,
                 manifest_file=str(args.release.manifest),
+                outline="".join(f"{line}\n" for line in args.release.contents.outline),
                 incarnation=args.incarnation,
                 wait_seconds=WAIT_SECONDS,
                 state=args.state,

@@ -64,6 +64,8 @@ class UnitArgs:
         File with the manifest, relative to the project's folder; or None where `manifest` is given.
     manifest
         The manifest itself, handed over on standard input, so that a preview shows its change.
+    outline
+        What stands on standard input for the preview alone, where the manifest is a file; empty: nothing.
     incarnation
         Raised to apply it anew, taking fields back that others changed.
     wait_for
@@ -97,6 +99,7 @@ class UnitArgs:
     workspace: str | None = None
     manifest_file: str | None = None
     manifest: str | None = None
+    outline: str = ""
     incarnation: int = 0
     wait_for: Sequence[Mapping[str, str]] = ()
     wait_seconds: int = 300
@@ -221,7 +224,8 @@ def register_unit(
         update=APPLY_SCRIPT,
         delete=DELETE_SCRIPT,
         environment=environment(args),
-        stdin=args.manifest,
+        # Of a release the runner reads the file; what it changes is shown by this.
+        stdin=args.manifest if args.manifest_file is None else args.outline or None,
         # With the output of the run before in the environment, a first and a second run would differ.
         add_previous_output_in_env=False,
         opts=pulumi.ResourceOptions(

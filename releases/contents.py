@@ -24,11 +24,14 @@ class Contents:
         Those among them that its controllers put into the pods of others.
     pod_namespaces
         The namespaces in which its own pods run.
+    outline
+        Its objects as they are applied, a line for each, with images, rights and versions below it.
     """
 
     images: tuple[str, ...] = ()
     injected: tuple[str, ...] = ()
     pod_namespaces: tuple[str, ...] = ()
+    outline: tuple[str, ...] = ()
 
     def as_json(self) -> str:
         """Write it; equal contents are equal texts."""

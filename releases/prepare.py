@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +16,7 @@ from releases.contents import Contents, contents, from_json
 from releases.errors import ReleaseError
 from releases.files import write_atomic
 from releases.images import apply_rules
+from releases.summary import outline
 from releases.transform import serialize, transform
 
 if TYPE_CHECKING:
@@ -97,8 +98,9 @@ def prepare(  # noqa: PLR0913 -- what is installed, and three places
     held = None if digest is None else _holds(root / _file(folder, name, digest), digest)
     if digest is None or held is None:
         objects = transform(name, parsed(name, content), adaptation)
-        held = contents(objects)
-        text = serialize(apply_rules(objects, adaptation.images))
+        applied = apply_rules(objects, adaptation.images)
+        held = replace(contents(objects), outline=outline(applied))
+        text = serialize(applied)
         digest = hashlib.sha256(text.encode()).hexdigest()
         manifest = root / _file(folder, name, digest)
         write_atomic(manifest, text)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from releases.images import named_images
+from releases.lock import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +18,7 @@ Manifest = dict[str, Any]
 
 _CRD: Final = "CustomResourceDefinition"
 _ROLES: Final = ("ClusterRole", "Role")
+_SHORT: Final = 8
 
 
 class Summary(BaseModel):
@@ -92,6 +95,33 @@ def summarize(
     )
 
 
+def outline(manifests: Sequence[Manifest]) -> tuple[str, ...]:
+    """Outline a manifest, so that two outlines, compared line by line, show what an upgrade changes.
+
+    Parameters
+    ----------
+    manifests
+        The objects.
+
+    Returns
+    -------
+    tuple of str
+        A line for each object, with the beginning of its digest; indented below it, the images it names, what
+        it allows, and the versions it defines.
+    """
+    found: list[str] = []
+    for manifest in sorted(manifests, key=_title):
+        digest = sha256(json.dumps(manifest, sort_keys=True).encode())[:_SHORT]
+        found.append(f"{_title(manifest)} {digest}")
+        found += [f"  image {image}" for image in named_images([manifest])]
+        found += _allowed(_rights([manifest]))
+        for versions in _definitions([manifest]).values():
+            stored = [name for name, about in versions.items() if about.get("storage")]
+            served = [name for name, about in versions.items() if about.get("served")]
+            found.append(f"  serves {', '.join(sorted(served))}; stores {', '.join(stored)}")
+    return tuple(found)
+
+
 def markdown(summary: Summary) -> str:
     """Write a summary for a pull request.
 
@@ -128,7 +158,8 @@ def _title(manifest: Mapping[str, Any]) -> str:
     metadata = manifest["metadata"]
     place = f"{metadata['namespace']}/" if metadata.get("namespace") else ""
     group = str(manifest.get("apiVersion", "")).rpartition("/")[0]
-    return f"{manifest['kind']}{f'.{group}' if group else ''} {place}{metadata['name']}"
+    known = "." not in group or group.endswith(".k8s.io")
+    return f"{manifest['kind']}{'' if known else f'.{group}'} {place}{metadata['name']}"
 
 
 def _rights(manifests: Iterable[Mapping[str, Any]]) -> set[tuple[str, str, str]]:
@@ -137,7 +168,7 @@ def _rights(manifests: Iterable[Mapping[str, Any]]) -> set[tuple[str, str, str]]
     for manifest in manifests:
         if manifest["kind"] not in _ROLES:
             continue
-        role = _title(manifest).replace(".rbac.authorization.k8s.io", "")
+        role = _title(manifest)
         for rule in manifest.get("rules") or []:
             names = [f"/{name}" for name in rule.get("resourceNames") or []] or [""]
             resources = [
@@ -158,6 +189,17 @@ def _grouped(rights: set[tuple[str, str, str]]) -> tuple[str, ...]:
     for role, resource, verb in sorted(rights):
         verbs.setdefault((role, resource), []).append(verb)
     return tuple(f"{role}: {resource}: {', '.join(found)}" for (role, resource), found in verbs.items())
+
+
+def _allowed(rights: set[tuple[str, str, str]]) -> list[str]:
+    """Say in few lines what one role allows: resources of the same verbs stand together."""
+    verbs: dict[str, set[str]] = {}
+    for _, resource, verb in rights:
+        verbs.setdefault(resource, set()).add(verb)
+    resources: dict[str, list[str]] = {}
+    for resource, found in sorted(verbs.items()):
+        resources.setdefault(", ".join(sorted(found)), []).append(resource)
+    return [f"  allows {found}: {', '.join(of)}" for found, of in sorted(resources.items())]
 
 
 def _definitions(manifests: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Mapping[str, Any]]]:

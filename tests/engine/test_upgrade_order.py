@@ -32,6 +32,7 @@ for name in ("canary", "other"):
         release=PreparedRelease(
             name=name, version=version, sha256=digest, manifest=Path(f"{name}-{digest}.yaml")
         ),
+        cluster=None,  # no Secret is made with it
         kubeconfig="kubeconfig",
         incarnation=0,
         state="active",

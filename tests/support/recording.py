@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Never
 
@@ -157,7 +157,7 @@ def made_up_release(name: str, version: str, adaptation: Adaptation = UNADAPTED)
         version=version,
         sha256=digest,
         manifest=Path(f".run/dev/{name}-{digest[:12]}.yaml"),
-        contents=CONTENTS.get(name, Contents()),
+        contents=replace(CONTENTS.get(name, Contents()), outline=(f"outline of {version}",)),
     )
 
 

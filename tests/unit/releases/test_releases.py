@@ -162,6 +162,24 @@ def test_the_digest_is_that_of_what_is_applied(tmp_path: Path) -> None:
     assert made.manifest == Path(f".run/dev/manifests/tekton-pipelines-{made.sha256[:12]}.yaml")
 
 
+def test_what_is_applied_is_outlined_and_the_outline_is_kept_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = yaml.safe_dump_all(TEKTON)
+    first = prepared(tmp_path, text)
+    assert [line.rpartition(" ")[0] for line in first.contents.outline] == [
+        "ConfigMap tekton-pipelines/config-defaults",
+        "ConfigMap tekton-pipelines/config-logging",
+        "ConfigMap tekton-pipelines/feature-flags",
+    ]
+
+    def fail(*_: object, **__: object) -> None:
+        pytest.fail("outlined again")
+
+    monkeypatch.setattr("releases.prepare.outline", fail)
+    assert prepared(tmp_path, text) == first
+
+
 def test_a_comment_in_the_publication_changes_nothing_but_a_value_does(tmp_path: Path) -> None:
     first = prepared(tmp_path, yaml.safe_dump_all(TEKTON))
     assert prepared(tmp_path, "# new\n" + yaml.safe_dump_all(TEKTON)) == first

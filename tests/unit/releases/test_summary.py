@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from releases.summary import markdown, summarize
+from releases.summary import markdown, outline, summarize
 
 Manifest = dict[str, Any]
 
@@ -49,9 +49,9 @@ def test_objects_and_images_that_come_go_and_change_are_told() -> None:
         "x", ("v1", [deployment("ghcr.io/a:1"), config]), ("v2", [deployment("ghcr.io/a:2"), role()])
     )
     assert (found.added, found.removed, found.changed) == (
-        ("ClusterRole.rbac.authorization.k8s.io controller",),
+        ("ClusterRole controller",),
         ("ConfigMap tekton/c",),
-        ("Deployment.apps tekton/controller",),
+        ("Deployment tekton/controller",),
     )
     assert found.images_added == ("ghcr.io/a:2", "ghcr.io/a:2-entrypoint")
     assert found.images_removed == ("ghcr.io/a:1", "ghcr.io/a:1-entrypoint")
@@ -69,7 +69,7 @@ def test_an_object_that_moves_to_another_version_of_its_api_is_changed_not_remov
         "x", ("1", [deployment("ghcr.io/a:1", "apps/v1beta1")]), ("2", [deployment("ghcr.io/a:1")])
     )
     assert (found.added, found.removed) == ((), ())
-    assert found.changed == ("Deployment.apps tekton/controller",)
+    assert found.changed == ("Deployment tekton/controller",)
 
 
 def test_rights_are_compared_however_rules_group_them() -> None:
@@ -123,6 +123,47 @@ def test_versions_that_are_dropped_and_objects_stored_as_them_are_told() -> None
 def test_a_pull_request_gets_what_is_there_and_no_empty_list() -> None:
     text = markdown(summarize("x", ("v1", [deployment("ghcr.io/a:1")]), ("v2", [])))
     assert text.startswith("### x: v1 to v2\n\nObjects: 0 added, 1 removed, 0 changed.\n")
-    assert "**Objects removed**\n\n- Deployment.apps tekton/controller\n" in text
+    assert "**Objects removed**\n\n- Deployment tekton/controller\n" in text
     assert "Rights" not in text
     assert "added**" not in text
+
+
+def test_an_outline_shows_line_by_line_what_an_upgrade_changes() -> None:
+    before = [
+        crd("tasks.x", ("v1beta1", True, True), ("v1", True, False)),
+        role(rule("", ["pods", "secrets"], ["get", "list"])),
+        deployment("ghcr.io/a:1"),
+    ]
+    after = [
+        crd("tasks.x", ("v1", True, True)),
+        role(rule("", ["pods"], ["list", "get"]), rule("", ["secrets"], ["get"])),
+        deployment("ghcr.io/a:1"),
+    ]
+    old, new = outline(before), outline(list(reversed(after)))
+    assert [line for line in old if line not in new][1:3] == [
+        "  allows get, list: pods, secrets",
+        next(line for line in old if line.startswith("CustomResourceDefinition tasks.x ")),
+    ]
+    assert "  serves v1, v1beta1; stores v1beta1" in old
+    assert [line for line in new if line.startswith("  ")] == [
+        "  allows get: secrets",
+        "  allows get, list: pods",
+        "  serves v1; stores v1",
+        "  image ghcr.io/a:1",
+        "  image ghcr.io/a:1-entrypoint",
+    ]
+    assert [line for line in old if line.startswith("Deployment")] == [
+        line for line in new if line.startswith("Deployment")
+    ]
+
+
+def test_an_outline_holds_no_value_of_a_secret() -> None:
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "s", "namespace": "n"},
+        "stringData": {"key": "hunter2"},
+    }
+    [line] = outline([secret])
+    assert line.startswith("Secret n/s ")
+    assert "hunter2" not in line

@@ -86,6 +86,11 @@ def test_a_release_is_updated_never_replaced_when_its_manifest_changes() -> None
     assert "triggers" not in apply.inputs
 
 
+def test_a_preview_shows_the_outline_of_a_release_where_it_is_applied_and_only_there() -> None:
+    assert dev().named("local-a-tekton-pipelines-apply").inputs["stdin"] == "outline of v1.6.0\n"
+    assert "stdin" not in dev().named("local-a-tekton-pipelines-ready").inputs
+
+
 def test_a_tenant_comes_after_its_syncer_and_so_goes_before_it() -> None:
     agent = dev().named("local-a-agent").urn
     other = dev().named("local-b-agent").urn
