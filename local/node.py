@@ -283,6 +283,9 @@ def start_containerd(cluster: Cluster) -> bool:
 def import_images(cluster: Cluster, archives: Mapping[str, Path]) -> list[str]:
     """Import the images that containerd lacks or holds in another build.
 
+    Each is also known by its digest, as one that was pulled is: Tekton Chains writes no provenance of a run
+    whose containers' ``imageID`` is not ``<repository>@<digest>``.
+
     Parameters
     ----------
     cluster
@@ -297,12 +300,19 @@ def import_images(cluster: Cluster, archives: Mapping[str, Path]) -> list[str]:
     """
     columns = (line.split() for line in ctr(cluster, "images", "list").splitlines()[1:])
     present = {name: digest for name, _, digest, *_ in columns}
-    stale = {
-        name: archive for name, archive in archives.items() if present.get(name) != image_digest(archive)
-    }
-    for archive in stale.values():
-        ctr(cluster, "images", "import", str(archive), seconds=300)
-    return list(stale)
+    imported = []
+    for name, archive in archives.items():
+        digest = image_digest(archive)
+        repository = name.rpartition(":")[0]
+        if present.get(name) != digest:
+            ctr(cluster, "images", "import", str(archive), seconds=300)
+            imported.append(name)
+            stale = f"{repository}@{present.get(name)}"
+            if stale in present:
+                ctr(cluster, "images", "remove", stale)
+        if f"{repository}@{digest}" not in present:
+            ctr(cluster, "images", "tag", name, f"{repository}@{digest}")
+    return imported
 
 
 def start_node(cluster: Cluster) -> bool:
