@@ -25,10 +25,13 @@ class Adaptation:
         By name of a ConfigMap of the release: keys and values that are set in its data, beside those there.
     images
         Mirrors, digests and the pull secret of its images.
+    assigned_users
+        Whether the platform gives pods their users, so that they may name none: OpenShift.
     """
 
     config_maps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     images: ImageRules = field(default_factory=ImageRules)
+    assigned_users: bool = False
 
     def as_json(self) -> str:
         """Write it so that equal adaptations are equal texts, whatever the order of their entries."""

@@ -6,8 +6,9 @@ import copy
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from releases import argocd
 from releases.adaptation import UNADAPTED, Adaptation
-from releases.catalog import TEKTON_PIPELINES
+from releases.catalog import ARGO_CD, ARGO_CD_HA, TEKTON_PIPELINES
 from releases.errors import ReleaseError
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ _EVERYWHERE: Final[Mapping[str, Mapping[str, Mapping[str, str]]]] = {
             "set-security-context": "true",
         },
     },
+    ARGO_CD: argocd.CONFIG,
+    ARGO_CD_HA: argocd.CONFIG,
 }
 """By release and ConfigMap: what is set in its data whatever the settings are, and whatever they say."""
 
@@ -62,6 +65,8 @@ def transform(
     objects = [copy.deepcopy(dict(manifest)) for manifest in manifests]
     for data in (adaptation.config_maps, _EVERYWHERE.get(name, {})):
         _set_config_maps(name, objects, data)
+    if name in (ARGO_CD, ARGO_CD_HA):
+        objects = argocd.finish(name, objects, assigned_users=adaptation.assigned_users)
     return sorted(objects, key=_order)
 
 
