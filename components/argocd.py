@@ -29,8 +29,6 @@ class ArgoCdArgs:
 
     Attributes
     ----------
-    cluster
-        The cluster's API server.
     release
         Argo CD's release on the cluster.
     source
@@ -43,7 +41,6 @@ class ArgoCdArgs:
         Its password at the identity provider; None where it has none.
     """
 
-    cluster: pulumi.ProviderResource = field(repr=False)
     release: ReleaseArgs
     source: GitSource | None = None
     content: Sequence[Manifest] = field(default=(), repr=False)
@@ -75,7 +72,11 @@ class ArgoCd(pulumi.ComponentResource):
         ) -> list[pulumi.Resource]:
             return [
                 KubernetesObject(
-                    f"{name}-argocd-{part}", manifest, provider=args.cluster, parent=self, depends_on=after
+                    f"{name}-argocd-{part}",
+                    manifest,
+                    provider=args.release.cluster,
+                    parent=self,
+                    depends_on=after,
                 )
                 for part, manifest in manifests.items()
             ]

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from components.api_export import ClusterApiExport, ClusterApiExportArgs
+from components.argocd import ArgoCd
 from components.compute_cluster import ComputeCluster, ComputeClusterArgs
 from components.external_tenant import ExternalTenant, ExternalTenantArgs
 from components.kcp_workspace import (
@@ -25,7 +26,7 @@ from components.syncer import Syncer, SyncerArgs
 from components.tekton import TektonControllers, TektonControllersArgs
 from components.tenant import Tenant, TenantArgs
 from releases.catalog import API_SYNCAGENT_CRDS
-from stacks import description, mapping, mapping_images, targets
+from stacks import description, mapping, mapping_argocd, mapping_images, targets
 from stacks.settings import COMPUTE, TENANTS, workspace_of
 from stacks.vocabulary import KCP_TARGET
 from stacks.wanted_releases import is_canary, upgrade_order
@@ -86,7 +87,9 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
         images = mapping_images.image_policy(environment, name)
         ground = ComputeCluster(name, ComputeClusterArgs(cluster=cluster, images=images))
         before_releases = (ground,) if is_canary(settings, name) else (ground, *canaries)
-        # Argo CD will stand here: with delivery "gitops" it applies what follows.
+        # argocd: an instance of its own, closed and narrow. It delivers nothing: this program applies all.
+        argocd = mapping_argocd.argocd(environment, name, cluster, content=None, after=before_releases)
+        argocds = () if argocd is None else (ArgoCd(name, argocd),)
         # Tekton's release; on a cluster of distribution openshift, the operator that brings it.
         pipelines = mapping.tekton(environment, name, cluster, after=before_releases)
         tekton = TektonControllers(name, TektonControllersArgs(pipelines=pipelines))
@@ -108,7 +111,7 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
             ),
         )
         if is_canary(settings, name):
-            canaries += (tekton, syncers[name])
+            canaries += (*argocds, tekton, syncers[name])
         # Prunes finished runs in kcp, while the syncer takes their copies away.
         Retention(name, mapping.retention(environment, name, compute, cluster, after=(syncers[name],)))
     # The gateway will stand here: Git events to the clusters above.

@@ -34,6 +34,8 @@ from stacks.yaml_text import YamlError, parse
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from stacks.sections import SecretReference
+
 _STACK_FILE: Final = re.compile(r"Pulumi\.(?P<stack>[A-Za-z0-9._-]+)\.ya?ml")
 
 
@@ -55,6 +57,8 @@ class LoadedEnvironment:
         Folder of the files made for this stack, relative to the project's folder.
     images
         How images are named and pulled.
+    secrets
+        The stack's secret texts, by the keys of its configuration.
     """
 
     stack: str
@@ -63,6 +67,7 @@ class LoadedEnvironment:
     prepared: Mapping[str, Mapping[str, PreparedRelease]]
     folder: Path
     images: Images = field(default_factory=Images)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def kcp(self) -> Kubeconfig:
@@ -80,6 +85,16 @@ class LoadedEnvironment:
             Name of the release, one of those that `wanted_releases` names for the cluster.
         """
         return self.prepared[cluster][name]
+
+    def secret(self, reference: SecretReference) -> pulumi.Output[str]:
+        """Get a secret that the settings refer to; the engine keeps it secret from here on.
+
+        Parameters
+        ----------
+        reference
+            Where the settings refer to it.
+        """
+        return pulumi.Output.secret(self.secrets[reference.secret])
 
     def kubeconfig_file(self, target: str) -> Path:
         """Name the file in which the units find a target's kubeconfig.
@@ -145,6 +160,7 @@ def load(project: Path | None = None) -> LoadedEnvironment:
         prepared=prepared,
         folder=folder,
         images=images,
+        secrets={key: value for key, value in values.items() if key in secrets and isinstance(value, str)},
     )
     if not pulumi.runtime.is_dry_run():
         for name, kubeconfig in targets.items():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from releases.adaptation import Adaptation
+from releases.catalog import ARGO_CD, ARGO_CD_HA
 from releases.images import ImageRules
-from stacks import mapping_images
+from stacks import mapping_argocd, mapping_images
 
 if TYPE_CHECKING:
     from stacks.settings import EnvironmentSettings
@@ -28,7 +30,7 @@ def adaptation(
     images
         How its images are named and pulled; by default as they are published.
     """
-    del cluster  # No setting reaches into a release on one cluster alone yet.
-    return Adaptation(
-        config_maps=mapping_images.config_maps(settings, release), images=images or ImageRules()
-    )
+    named = images or ImageRules()
+    if release in (ARGO_CD, ARGO_CD_HA):
+        return replace(mapping_argocd.adaptation(settings, cluster), images=named)
+    return Adaptation(config_maps=mapping_images.config_maps(settings, release), images=named)

@@ -1,4 +1,4 @@
-"""The settings of the service's parts: syncer, Tekton, Argo CD, gateway, GitOps, monitoring."""
+"""The settings of the service's parts: syncer, Tekton, gateway, monitoring."""
 
 from collections.abc import Mapping
 from typing import Annotated, Self
@@ -6,20 +6,17 @@ from typing import Annotated, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from stacks.problems import refuse
-from stacks.sections import GroupsSettings, SecretReference, Section
+from stacks.sections import Section
 from stacks.vocabulary import (
-    BranchName,
     Cidr,
     ClusterName,
     Exposure,
-    FolderPath,
     HostName,
     IssuerName,
     LabelKey,
     LabelValue,
     NamespaceOnCluster,
     Quantity,
-    RepositoryUrl,
     SecretKey,
     amount,
 )
@@ -64,23 +61,6 @@ class TektonSettings(Section):
         default=60,
         title="Default timeout",
         description="Minutes after which a run is stopped that states no timeout of its own.",
-    )
-
-
-class ArgoCdSettings(Section):
-    """Argo CD, a separate instance on each cluster."""
-
-    enabled: bool = Field(default=False, title="Enabled", description="Whether each cluster gets an Argo CD.")
-    high_availability: bool = Field(
-        default=False,
-        title="High availability",
-        description="Run more than one pod of each of its parts; needs three nodes.",
-    )
-    admins: GroupsSettings = Field(
-        default=GroupsSettings(), title="Admins", description="May change everything in Argo CD."
-    )
-    viewers: GroupsSettings = Field(
-        default=GroupsSettings(), title="Viewers", description="May look at everything in Argo CD."
     )
 
 
@@ -147,27 +127,6 @@ class GatewaySettings(Section):
         default=(),
         title="Allowed sources",
         description="Networks (CIDR) from which events are taken; none given: from everywhere.",
-    )
-
-
-class GitopsSettings(Section):
-    """The GitOps repository that the clusters' Argo CD reads."""
-
-    repository: RepositoryUrl = Field(
-        title="Repository", description="URL of the repository, https, without credentials."
-    )
-    branch: BranchName = Field(
-        default="main", title="Branch", description="Branch that is written and that Argo CD reads."
-    )
-    path: FolderPath = Field(
-        default="clusters",
-        title="Path",
-        description="Folder in the repository, below which each cluster has one of its name.",
-    )
-    credentials: SecretReference | None = Field(
-        default=None,
-        title="Credentials",
-        description="Token with which Argo CD reads the repository; none: anybody may read it.",
     )
 
 

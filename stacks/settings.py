@@ -6,11 +6,10 @@ from typing import Annotated, Any, Final, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from stacks.argocd_settings import ArgoCdSettings, GitopsSettings
 from stacks.image_settings import ImageRepositorySettings
 from stacks.part_settings import (
-    ArgoCdSettings,
     GatewaySettings,
-    GitopsSettings,
     MonitoringSettings,
     SyncerSettings,
     TektonSettings,

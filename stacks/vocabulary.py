@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import ssl
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Final
@@ -312,6 +313,14 @@ def _folder_path(value: str) -> str:
     return value
 
 
+_ISSUER_URL: Final = re.compile(r"https://[A-Za-z0-9.-]+(:\d{1,5})?(/[A-Za-z0-9._~-]+)*/?")
+_INSTANCE_URL: Final = re.compile(
+    r"https://([A-Za-z0-9.-]|\{cluster\})+(:\d{1,5})?(/([A-Za-z0-9._~-]|\{cluster\})+)*"
+)
+_CLIENT_ID: Final = re.compile(r"[A-Za-z0-9._~:/@+-]{1,255}")
+_GIT_USER: Final = re.compile(r"[A-Za-z0-9._@+-]{1,255}")
+_CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
+
 _IPV4_MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
 _EVERYTHING_IPV6: Final = ipaddress.IPv6Network("::/0")
 
@@ -343,6 +352,48 @@ def _label_value(value: str) -> str:
 def _issuer_name(value: str) -> str:
     if not _SUBDOMAIN.fullmatch(value):
         refuse("not the name of an issuer", "write the ClusterIssuer's metadata.name")
+    return value
+
+
+def _issuer_url(value: str) -> str:
+    if not _ISSUER_URL.fullmatch(value):
+        refuse(
+            "not an identity provider's URL",
+            "write https://HOST or https://HOST/PATH, without user, query or fragment",
+        )
+    return value
+
+
+def _instance_url(value: str) -> str:
+    if not _INSTANCE_URL.fullmatch(value):
+        refuse(
+            "not the URL of each cluster's Argo CD",
+            "write https://HOST or https://HOST/PATH, {cluster} standing for the cluster's name",
+        )
+    return value
+
+
+def _client_id(value: str) -> str:
+    if not _CLIENT_ID.fullmatch(value):
+        refuse("not a client's name", "write it as the identity provider shows it, without spaces")
+    return value
+
+
+def _git_user(value: str) -> str:
+    if not _GIT_USER.fullmatch(value):
+        refuse("not a user's name", "write the name alone, without spaces or colons")
+    return value
+
+
+def _certificates(value: str) -> str:
+    blocks = _CERTIFICATE.findall(value)
+    if not blocks or _CERTIFICATE.sub("", value).strip():
+        refuse("not certificates", "write them as PEM: -----BEGIN CERTIFICATE----- and so on, and no key")
+    for block in blocks:
+        try:
+            ssl.PEM_cert_to_DER_cert(block)
+        except ValueError:
+            refuse("a certificate in it is broken", "copy the file anew, whole, with its line breaks")
     return value
 
 
@@ -434,3 +485,16 @@ LabelValue = Annotated[str, AfterValidator(_label_value), _text(_LABEL_VALUE, "t
 ReleaseName = Annotated[str, WithJsonSchema({"type": "string", "enum": sorted(catalog())})]
 ReleaseVersion = Annotated[str, _text(r"v\d+\.\d+\.\d+", "v1.6.0")]
 IssuerName = Annotated[str, AfterValidator(_issuer_name), _text(_SUBDOMAIN, "letsencrypt")]
+IssuerUrl = Annotated[
+    str, AfterValidator(_issuer_url), _text(_ISSUER_URL, "https://login.example.com/realms/sre")
+]
+InstanceUrl = Annotated[
+    str, AfterValidator(_instance_url), _text(_INSTANCE_URL, "https://argocd.{cluster}.example.com")
+]
+ClientId = Annotated[str, AfterValidator(_client_id), _text(_CLIENT_ID, "argocd")]
+GitUser = Annotated[str, AfterValidator(_git_user), _text(_GIT_USER, "git", "x-token-auth")]
+Certificates = Annotated[
+    str,
+    AfterValidator(_certificates),
+    _text(r"\s*-----BEGIN CERTIFICATE-----(.|\s)*", "-----BEGIN CERTIFICATE-----\n…"),
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from releases.catalog import API_SYNCAGENT_CRDS, TEKTON_PIPELINES, catalog
+from releases.catalog import API_SYNCAGENT_CRDS, ARGO_CD, ARGO_CD_HA, TEKTON_PIPELINES, catalog
 from stacks.vocabulary import Distribution
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def wanted_releases(settings: EnvironmentSettings) -> dict[str, dict[str, str]]:
         By cluster: the versions by release, both in the order of their names.
     """
     return {
-        name: {release: _version(settings, cluster, release) for release in sorted(_names(cluster))}
+        name: {release: _version(settings, cluster, release) for release in sorted(_names(settings, cluster))}
         for name, cluster in sorted(settings.compute_clusters.items())
     }
 
@@ -55,13 +55,27 @@ def upgrade_order(settings: EnvironmentSettings) -> list[str]:
     return sorted(settings.compute_clusters, key=lambda name: (not is_canary(settings, name), name))
 
 
+def argocd_release(settings: EnvironmentSettings) -> str | None:
+    """Name the release by which each cluster gets its Argo CD; None where none does.
+
+    Parameters
+    ----------
+    settings
+        The settings.
+    """
+    if not settings.argocd.enabled:
+        return None
+    return ARGO_CD_HA if settings.argocd.high_availability else ARGO_CD
+
+
 def _version(settings: EnvironmentSettings, cluster: ComputeClusterSettings, release: str) -> str:
     pool = settings.pools.get(cluster.pool)
     of_the_pool = {} if pool is None else pool.releases
     return {release: catalog()[release].version, **settings.releases.versions, **of_the_pool}[release]
 
 
-def _names(cluster: ComputeClusterSettings) -> set[str]:
+def _names(settings: EnvironmentSettings, cluster: ComputeClusterSettings) -> set[str]:
     # To OpenShift, Tekton comes by its operator.
     tekton = {TEKTON_PIPELINES} if cluster.distribution is Distribution.KUBERNETES else set()
-    return {API_SYNCAGENT_CRDS, *tekton}
+    argocd = argocd_release(settings)
+    return {API_SYNCAGENT_CRDS, *tekton, *([argocd] if argocd else [])}

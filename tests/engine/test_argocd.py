@@ -30,10 +30,12 @@ from components.argocd_manifests import GitSource
 from components.release import ReleaseArgs
 from releases.prepare import PreparedRelease
 
+cluster = k8s.Provider("cluster", kubeconfig=Path("kubeconfig").read_text(), enable_server_side_apply=True)
 release = ReleaseArgs(
     release=PreparedRelease(
         name=values["name"], version="v3.2.0", sha256=values["sha256"], manifest=Path("argocd.yaml")
     ),
+    cluster=cluster,
     kubeconfig="kubeconfig",
     incarnation=0,
     state="active",
@@ -44,11 +46,9 @@ source = GitSource(
     path="clusters/east",
     token=pulumi.Output.secret("made-up-token"),
 )
-cluster = k8s.Provider("cluster", kubeconfig=Path("kubeconfig").read_text(), enable_server_side_apply=True)
 ArgoCd(
     "east",
     ArgoCdArgs(
-        cluster=cluster,
         release=release,
         source=source if values["follow"] else None,
         content=values["content"] if values["follow"] else (),

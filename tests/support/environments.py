@@ -33,7 +33,17 @@ _PEOPLE = ("alice", "bob", "erin@example.com", "oidc:leads")
 _PARTS: Mapping[str, object] = {
     "syncer": {"replicas": 2, "memoryLimit": "1Gi"},
     "tekton": {"defaultTimeoutMinutes": 90},
-    "argocd": {"enabled": True, "admins": {"groups": ["sre"]}},
+    "argocd": {
+        "enabled": True,
+        "syncIntervalSeconds": 60,
+        "oidc": {
+            "issuer": "https://login.example.com",
+            "clientId": "argocd",
+            "clientSecret": {"secret": SECRET},
+            "url": "https://argocd.{cluster}.example.com",
+        },
+        "admins": {"groups": ["sre"]},
+    },
     "gitops": {"repository": "https://git.example.com/sre/clusters", "credentials": {"secret": SECRET}},
     "imageRepository": {
         "mirrors": {"ghcr.io": "mirror.example.com/ghcr", "docker.io": "mirror.example.com/hub"},
@@ -128,6 +138,9 @@ def sections(by: random.Random, *, clusters: int, tenants: int) -> Sections:
     if "imageRepository" in made:
         # Offline, manifests have to come from somewhere else than a URL.
         made["releases"] = _PARTS["releases"]
+    if "gitops" in made:
+        # Somebody has to read it.
+        made["argocd"] = _PARTS["argocd"]
     for _ in range(clusters):
         made = with_cluster(by, made)
     for _ in range(tenants):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Never
@@ -182,6 +183,7 @@ def loaded(settings: EnvironmentSettings) -> LoadedEnvironment:
         },
         folder=Path(".run/dev"),
         images=images,
+        secrets=defaultdict(lambda: CREDENTIAL),
     )
 
 

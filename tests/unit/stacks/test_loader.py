@@ -294,10 +294,10 @@ def test_what_is_not_acted_on_yet_is_warned_of_once(project: Path, monkeypatch: 
     warned: list[str] = []
     monkeypatch.setattr("pulumi.log.warn", warned.append)
     monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://state")
-    engine({**FULL, "argocd": {"enabled": True}, "tekton": {"defaultTimeoutMinutes": 60}}, preview=True)
+    engine({**FULL, "monitoring": {"enabled": True}, "tekton": {"defaultTimeoutMinutes": 60}}, preview=True)
     load()
     assert [line for line in warned if "not acted on" in line] == [
-        "pipeline-service:argocd: checked, but not acted on by this version: no Argo CD is installed"
+        "pipeline-service:monitoring: checked, but not acted on by this version: no ServiceMonitor is made"
     ]
 
 
