@@ -1,4 +1,4 @@
-"""The command line of the embedded environment: ``python -m local up|down|status|env|logs|demo``."""
+"""The command line of the embedded environment: ``python -m local up|down|provide|status|env|logs|demo``."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 from local.assembled import Release, modules_of
 from local.errors import LocalError
 from local.layout import NOT_CLUSTERS
+from releases.catalog import ARGO_CD_HA
 from stacks.backends import is_local
 from stacks.settings import EnvironmentSettings
 from stacks.wanted_releases import wanted_releases
@@ -77,7 +78,8 @@ def wanted_of(settings: EnvironmentSettings, nodes: Nodes) -> Wanted:
     ------
     LocalError
         A cluster's folder would be one that holds something else (it would be removed with the cluster), its
-        kubeconfig is below ``.local/`` where nothing makes one, or it wants a release that is not made here.
+        kubeconfig is below ``.local/`` where nothing makes one, or it wants a release that is not made, or
+        can't run, here.
     """
     clusters = tuple(
         name
@@ -108,6 +110,11 @@ def wanted_of(settings: EnvironmentSettings, nodes: Nodes) -> Wanted:
     by_cluster = wanted_releases(settings)
     releases = {release for name in clusters for release in by_cluster[name].items()}
     modules_of(releases)
+    if any(name == ARGO_CD_HA for name, _ in releases):
+        raise LocalError(
+            f"{ARGO_CD_HA}: its three Redis servers want three nodes, and an embedded cluster has one; "
+            "leave high availability off for clusters below .local/"
+        )
     return Wanted(
         clusters=clusters, users=tuple(sorted(users)), nodes=nodes, releases=tuple(sorted(releases))
     )

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from local import wanted
 from local.errors import LocalError
 from local.layout import NOT_CLUSTERS, Layout
+from local.toolchain.catalog import ARGO_CD
 from local.wanted import Nodes, choice, wanted_of
 from stacks.loader import read_stack_file
 from stacks.settings import EnvironmentSettings
@@ -60,6 +62,23 @@ def test_what_the_settings_install_is_built(settings: EnvironmentSettings) -> No
 
 def test_a_cluster_that_is_not_of_the_environment_has_nothing_built(settings: EnvironmentSettings) -> None:
     assert wanted_of(with_cluster(settings, "remote", "kubeconfigs/remote"), Nodes.REAL).releases == ()
+
+
+@pytest.mark.parametrize(
+    ("releases", "error"),
+    [
+        ({"argo-cd-ha": ARGO_CD.version}, "argo-cd-ha: its three Redis servers want three nodes"),
+        ({"tekton-pipelines": "v0.1.0"}, r"tekton-pipelines v0\.1\.0: .* makes v1"),
+    ],
+)
+def test_a_release_that_can_not_run_here_is_refused_before_anything_is_built(
+    settings: EnvironmentSettings, monkeypatch: pytest.MonkeyPatch, releases: dict[str, str], error: str
+) -> None:
+    monkeypatch.setattr(
+        wanted, "wanted_releases", lambda _: dict.fromkeys(settings.compute_clusters, releases)
+    )
+    with pytest.raises(LocalError, match=error):
+        wanted_of(settings, Nodes.REAL)
 
 
 def test_a_kubeconfig_that_no_embedded_cluster_has_is_refused_before_anything_starts(
