@@ -26,6 +26,8 @@ class ReleaseArgs(ClusterUnitArgs):
     ----------
     release
         What is installed.
+    adopt
+        Whether it is taken over where somebody else has installed it.
     cluster
         The cluster's API server.
     pull_secret
@@ -33,6 +35,7 @@ class ReleaseArgs(ClusterUnitArgs):
     """
 
     release: PreparedRelease
+    adopt: bool = False
     cluster: pulumi.ProviderResource = field(repr=False)
     pull_secret: pulumi.Input[str] | None = field(default=None, repr=False)
 
@@ -64,6 +67,7 @@ class Release(pulumi.ComponentResource):
                 manifest_file=str(args.release.manifest),
                 outline="".join(f"{line}\n" for line in args.release.contents.outline),
                 incarnation=args.incarnation,
+                adopt=args.adopt,
                 wait_seconds=WAIT_SECONDS,
                 state=args.state,
             ),

@@ -79,6 +79,8 @@ class UnitArgs:
         Finalizers that are taken off such objects where nobody else does so in time.
     force
         Whether fields that somebody else holds are taken at once, not only at a raised incarnation.
+    adopt
+        Whether what somebody else has installed is taken over; without it, that is refused.
     cancel
         Resources whose unfinished objects are cancelled once the unit is applied: runs of Tekton.
     leftovers
@@ -107,6 +109,7 @@ class UnitArgs:
     release_finalizers: Sequence[str] = ()
     cancel: Sequence[str] = ()
     force: bool = False
+    adopt: bool = False
     leftovers: Sequence[Mapping[str, str]] = ()
     state: str = "active"
     lies_in: pulumi.Input[str] | None = None
@@ -147,6 +150,7 @@ def environment(args: UnitArgs) -> dict[str, pulumi.Input[str]]:
         else None,
         "UNIT_CANCEL": json.dumps(list(args.cancel)) if args.cancel else None,
         "UNIT_FORCE": "true" if args.force else None,
+        "UNIT_ADOPT": "true" if args.adopt else None,
         "UNIT_LEFTOVERS": json.dumps([dict(one) for one in args.leftovers], sort_keys=True)
         if args.leftovers
         else None,

@@ -270,6 +270,7 @@ def release_args(
     settings = environment.settings.compute_clusters[cluster]
     return ReleaseArgs(
         release=environment.release(cluster, release),
+        adopt=release in settings.adopt,
         cluster=provider,
         pull_secret=mapping_images.pull_secret(environment),
         kubeconfig=str(environment.kubeconfig_file(cluster)),

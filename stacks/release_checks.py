@@ -25,6 +25,19 @@ def check(sections: Entry) -> Iterator[Problem]:
     yield from _versions(["releases", "versions"], partial.section(sections, "releases"), "versions")
     for name, pool in partial.entries(sections, "pools").items():
         yield from _versions(["pools", name, "releases"], pool, "releases")
+    yield from _adopted(sections)
+
+
+def _adopted(sections: Entry) -> Iterator[Problem]:
+    for name, cluster in partial.entries(sections, "computeClusters").items():
+        for place, release in partial.texts(cluster, "adopt").items():
+            if release not in catalog():
+                yield Problem(
+                    key=key_path(["computeClusters", name, "adopt", str(place)]),
+                    value=shown(release),
+                    why="there is no such release",
+                    mend=nearest(release, catalog(), what="releases"),
+                )
 
 
 def _versions(place: Sequence[str], entry: Entry, key: str) -> Iterator[Problem]:

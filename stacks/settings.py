@@ -192,6 +192,11 @@ class ComputeClusterSettings(Section):
         title="Incarnation",
         description="Raise it to apply every release anew, after a drift or on a rebuilt cluster.",
     )
+    adopt: tuple[ReleaseName, ...] = Field(
+        default=(),
+        title="Adopt",
+        description="Names of the releases that are taken over where somebody else has installed them.",
+    )
 
 
 class ReleasesSettings(Section):

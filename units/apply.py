@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from units.adoption import holders, refuse_foreign, take_over
 from units.cancel import cancel
 from units.delete import delete_objects
 from units.errors import KubectlError, UnitError
@@ -32,6 +33,7 @@ _ESTABLISHED_SECONDS: Final = 60
 _APPLY_SECONDS: Final = 600
 _DELETE_SECONDS: Final = 120
 
+_FIELD: Final = re.compile(r"(?:^- |: )(\..+)$", re.MULTILINE)
 _CONFLICT: Final = re.compile(r'conflicts? with "(?P<manager>[^"]+)"')
 
 
@@ -61,10 +63,14 @@ def apply(kubectl: Kubectl, request: Request, stdin: str) -> str:
     wanted = frozenset(identify(manifest) for manifest in manifests)
     _apply_home(kubectl, request, manifests)
     recorded = read_inventory(kubectl, request)
+    if recorded is None and request.version is not None and not request.adopt:
+        refuse_foreign(kubectl, request, manifests)
     before = recorded.objects if recorded else frozenset()
     # Recorded before it is made: whatever a kill leaves behind is known to the next run, and to a delete.
     write_inventory(kubectl, request, wanted | before, "applying")
     _apply_all(kubectl, request, manifests)
+    if request.adopt:
+        take_over(kubectl, request, manifests)
     kept = _prune(kubectl, wanted, before)
     write_inventory(kubectl, request, wanted | kept, "applied")
     pruned = len(_dropped(wanted, before)) - len(kept)
@@ -108,7 +114,7 @@ def _server_side_apply(kubectl: Kubectl, request: Request, manifests: Sequence[M
         return
     # Fields that somebody else holds are left alone, and reported, on the first application, unless the unit
     # has them by right. A raised incarnation is the order to mend: it takes them back.
-    force = ["--force-conflicts"] if request.force or request.incarnation else []
+    force = ["--force-conflicts"] if request.force or request.adopt or request.incarnation else []
     try:
         kubectl.run(
             "apply",
@@ -121,8 +127,10 @@ def _server_side_apply(kubectl: Kubectl, request: Request, manifests: Sequence[M
         )
     except KubectlError as error:
         if managers := sorted(set(_CONFLICT.findall(error.stderr))):
+            fields = ", ".join(dict.fromkeys(_FIELD.findall(error.stderr)))
+            objects = ", ".join(holders(kubectl, manifests, managers))
             raise UnitError(
-                f"{request.name}: fields are held by {', '.join(managers)}: {error}; "
+                f"{request.name}: fields are held by {', '.join(managers)}: {fields} in {objects}; "
                 "raise the entry's incarnation to take them back"
             ) from None
         raise UnitError(f"{request.name}: {error}") from None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -11,18 +9,17 @@ from units.apply import is_in_use
 from units.errors import KubectlError
 from units.inventory import inventory_name, read_inventory
 from units.kubectl import passes_by_itself
+from units.live import live_objects, printed_items
 from units.manifest import Identity, identify, parse, serialize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from units.kubectl import Kubectl
     from units.manifest import Manifest
     from units.request import Request
 
 _SECONDS: Final = 300
-
-_NO_MATCH: Final = re.compile(r'no matches for kind "([^"]+)" in version "([^"]+)"')
 
 _SERVERS_OWN: Final = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "uid")
 """Metadata that the server writes, and that an application may change even where nothing else does."""
@@ -75,7 +72,7 @@ def compare(kubectl: Kubectl, request: Request, stdin: str) -> list[Difference]:
     identities = {key: identify(manifest) for key, manifest in wanted.items()}
     recorded = read_inventory(kubectl, request)
     record = {one.key: one for one in recorded.objects} if recorded else {}
-    live = _live(kubectl, {**record, **identities}.values())
+    live = live_objects(kubectl, {**record, **identities}.values())
     found = [
         Difference(identity=one, what="missing" if key in wanted else "gone")
         for key, one in {**record, **identities}.items()
@@ -143,34 +140,6 @@ def _label(one: object, other: object) -> str:
     return ""
 
 
-def _live(
-    kubectl: Kubectl, identities: Iterable[Identity]
-) -> dict[tuple[str, str, str, str], Mapping[str, Any]]:
-    """Get the objects that exist, by key."""
-    remaining = sorted(identities)
-    while remaining:
-        try:
-            text = kubectl.run(
-                "get",
-                "--filename=-",
-                "--ignore-not-found",
-                "--output=json",
-                stdin=serialize([identity.reference() for identity in remaining]),
-                patient=False,
-                seconds=_SECONDS,
-            )
-        except KubectlError as error:
-            # No object is left of a kind that the server doesn't serve any more.
-            unserved = set(_NO_MATCH.findall(error.stderr))
-            left = [one for one in remaining if (one.kind, one.api_version) not in unserved]
-            if len(left) == len(remaining):
-                raise
-            remaining = left
-        else:
-            return {identify(item).key: item for item in _items(text)}
-    return {}
-
-
 def _changes(
     kubectl: Kubectl,
     request: Request,
@@ -204,16 +173,7 @@ def _changes(
         reason = "" if identity.kind == "Secret" else str(error)
         yield Difference(identity=identity, what="refused", reason=reason)
         return
-    for applied in _items(text):
+    for applied in printed_items(text):
         identity = identify(applied)
         if fields := changed_fields(live[identity.key], applied):
             yield Difference(identity=identity, what="changed", fields=tuple(fields))
-
-
-def _items(text: str) -> list[dict[str, Any]]:
-    """Read what kubectl printed: nothing, an object, or a list of them."""
-    if not text.strip():
-        return []
-    answer: dict[str, Any] = json.loads(text)
-    items: list[dict[str, Any]] = answer["items"] if answer["kind"] == "List" else [answer]
-    return items

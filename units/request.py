@@ -92,6 +92,8 @@ class Request:
         What goes after the unit's own objects.
     force
         Whether fields that somebody else holds are taken at once, not only at a raised incarnation.
+    adopt
+        Whether what somebody else has installed is taken over.
     abandoned
         Whether the cluster is lost for ever, so that there is nothing to delete.
     """
@@ -113,6 +115,7 @@ class Request:
     cancel: tuple[str, ...]
     leftovers: tuple[Leftover, ...]
     force: bool
+    adopt: bool
     abandoned: bool
 
     @property
@@ -189,6 +192,7 @@ def read_request(environment: Mapping[str, str]) -> Request:
         cancel=tuple(_json_list(environment, "UNIT_CANCEL")),
         leftovers=tuple(Leftover(**entry) for entry in _json_list(environment, "UNIT_LEFTOVERS")),
         force=environment.get("UNIT_FORCE") == "true",
+        adopt=environment.get("UNIT_ADOPT") == "true",
         abandoned=abandoned,
     )
 

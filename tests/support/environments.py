@@ -89,6 +89,7 @@ def _cluster(by: random.Random, name: str) -> Entry:
         "pool": by.choice(["default", "gpu", "canary"]),
         "state": str(by.choice(list(ClusterState))),
         "incarnation": by.randint(0, 3),
+        "adopt": by.sample(["tekton-pipelines", "api-syncagent-crds"], by.randint(0, 2)),
     }
     return {"kubeconfig": _kubeconfig(by, name), **_some(by, optional)}
 

@@ -51,7 +51,7 @@ class FakeKubectl:
         ]
         return found[0] if found else None
 
-    def run(self, *arguments: str, stdin: str = "", server: str | None = None, **_: object) -> str:  # noqa: PLR0911 -- one for each command
+    def run(self, *arguments: str, stdin: str = "", server: str | None = None, **_: object) -> str:  # noqa: C901, PLR0911 -- one for each command
         match arguments:
             case ("apply", "--server-side", *options):
                 return self._apply(json.loads(stdin)["items"], options)
@@ -84,6 +84,10 @@ class FakeKubectl:
                 return self._delete(
                     [one for one in self.objects if one.name == name and _serves(resource, one)]
                 )
+            case ("get", "--filename=-", *_):
+                asked = [identify(item) for item in json.loads(stdin)["items"]]
+                found = [self.objects[identity] for identity in asked if identity in self.objects]
+                return json.dumps({"kind": "List", "items": found})
             case ("get", "workspaces.tenancy.kcp.io", name, *_) if server:
                 return f"workspace/{name}" if name in self.workspaces else ""
         message = f"an unexpected command: {arguments}"

@@ -85,6 +85,16 @@ def test_nothing_inputs_or_names_changes_where_a_pool_becomes_a_canary() -> None
         assert one.inputs == before.registrations[urn].inputs
 
 
+def test_only_what_the_entry_names_is_adopted() -> None:
+    recorder, _ = record(environment({"a": {"adopt": [TEKTON]}, "b": {}}))
+    adopting = [
+        one.name
+        for one in recorder.of_type("command:local:Command")
+        if one.inputs["environment"].get("UNIT_ADOPT") == "true"
+    ]
+    assert adopting == ["a-tekton-pipelines-apply", "a-tekton-pipelines-ready"]
+
+
 def test_the_settings_of_a_stack_file_reach_the_units(tmp_path: Path) -> None:
     path = tmp_path / "Pulumi.x.yaml"
     path.write_text("""config:

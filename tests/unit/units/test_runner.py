@@ -139,12 +139,60 @@ def test_fields_of_others_are_reported_and_taken_back_only_by_a_raised_incarnati
     kubectl.refuse["a"] = (
         'error: Apply failed with 1 conflict: conflict with "kubectl-edit" using v1: .data.x'
     )
-    with pytest.raises(UnitError, match=r"held by kubectl-edit: .*raise the entry's incarnation"):
+    with pytest.raises(
+        UnitError, match=r"held by kubectl-edit: \.data\.x in .*raise the entry's incarnation"
+    ):
         run_apply(kubectl, manifest("ConfigMap", "a"))
     kubectl.refuse.clear()
     run_apply(kubectl, manifest("ConfigMap", "a"), UNIT_INCARNATION="1")
     forced = dict(zip([call[0].name for call in kubectl.applied], kubectl.forced, strict=True))
     assert forced["a"] is True
+
+
+def by(manager: str, **more: str) -> dict[str, Any]:
+    fields = {"manager": manager, "operation": "Update", **more}
+    return {"metadata": {"name": "controller", "namespace": "x", "managedFields": [fields]}}
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
+def test_what_somebody_else_has_installed_is_refused_before_anything_is_touched(kind: str) -> None:
+    kubectl = FakeKubectl()
+    theirs = {**manifest(kind, "controller", "apps/v1", namespace="x"), **by("kubectl-client-side-apply")}
+    kubectl.add(theirs)
+    ours = [manifest("ConfigMap", "config", namespace="x"), manifest(kind, "controller", "apps/v1", "x")]
+    with pytest.raises(
+        UnitError,
+        match=rf"tekton v1: installed already by kubectl-client-side-apply: {kind} x/controller; "
+        r"remove it, or .*add tekton to the list adopt of the cluster's entry",
+    ):
+        run_apply(kubectl, *ours)
+    assert list(kubectl.objects.values()) == [theirs]
+
+    run_apply(kubectl, *ours, UNIT_ADOPT="true")
+    # All but the record of before, which is always this program's.
+    assert kubectl.forced == [True, True, True]
+    run_apply(kubectl, *ours)
+    assert kubectl.forced[-2] is False
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        manifest("ConfigMap", "config", namespace="x"),
+        {**manifest("Deployment", "controller", "apps/v1"), **by("pipeline-service")},
+        {**manifest("Deployment", "controller", "apps/v1"), **by("argocd-controller")},
+        {**manifest("Deployment", "another", "apps/v1"), "metadata": {"name": "another", "namespace": "x"}},
+    ],
+    ids=["prepared", "record-lost", "delivered-by-argo-cd", "neighbour"],
+)
+def test_what_is_no_installation_of_others_is_no_reason_to_refuse(there: dict[str, Any]) -> None:
+    kubectl = FakeKubectl()
+    kubectl.add(there)
+    ours = [
+        manifest("ConfigMap", "config", namespace="x"),
+        manifest("Deployment", "controller", "apps/v1", "x"),
+    ]
+    assert run_apply(kubectl, *ours).startswith("tekton v1: 2 objects applied")
 
 
 def test_a_unit_with_a_right_to_its_fields_takes_them_at_once() -> None:
