@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from operations import releases_commands, schemas, tenant_commands
+from operations import images_commands, releases_commands, schemas, tenant_commands
 from operations.drift import (
     compare_units,
     deployed_units,
@@ -30,6 +30,7 @@ from stacks.problems import SettingsError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
+app.add_typer(images_commands.app, name="images")
 app.add_typer(tenant_commands.app, name="tenant")
 app.add_typer(releases_commands.app, name="releases")
 
