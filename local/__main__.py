@@ -23,7 +23,7 @@ from local.environment import Environment
 from local.errors import LocalError
 from local.layout import default_layout
 from local.stack import UNSET, LocalStack, Plugins, plugins_wanted, variables
-from local.wanted import Nodes, Wanted, choice, wanted_of
+from local.wanted import Images, Nodes, Wanted, choice, wanted_of
 from stacks.backends import elsewhere
 from stacks.loader import read_stack_file
 from stacks.problems import SettingsError
@@ -67,11 +67,19 @@ def _wanted(environment: Environment) -> Wanted:
                 for key in outside
             )
         )
-    return wanted_of(settings, choice("NODES", Nodes.REAL))
+    # Once there is a registry, the nodes go on with it.
+    images = Images.REGISTRY if environment.layout.registry.is_dir() else Images.IMPORTED
+    wanted = wanted_of(settings, choice("NODES", Nodes.REAL))
+    return replace(wanted, images=choice("IMAGES", images))
 
 
 @app.command()
-def up() -> None:
+def up(
+    *,
+    without_stack: Annotated[
+        bool, typer.Option("--without-stack", help="Make stack dev, but don't deploy it: to set its secrets.")
+    ] = False,
+) -> None:
     """Bring up the environment, then deploy stack dev to it; what is healthy is left as it is."""
     environment = Environment(default_layout(), _reporter())
     with environment.exclusive():
@@ -81,6 +89,10 @@ def up() -> None:
         leaving = environment.clusters() - set(wanted.clusters)
         running = replace(wanted, clusters=(*wanted.clusters, *sorted(leaving)))
         environment.up(running)
+        if without_stack:
+            environment.write_contexts(running)
+            LocalStack(environment.layout, plugins).prepare()
+            return
         with environment.syncers(running):
             LocalStack(environment.layout, plugins).up()
         for name in leaving:

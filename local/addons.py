@@ -23,7 +23,7 @@ def _named(
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **content}
 
 
-def coredns(address: str, *, upstream: bool) -> list[dict[str, Any]]:
+def coredns(address: str, *, upstream: bool, image: str = COREDNS_IMAGE) -> list[dict[str, Any]]:
     """Return CoreDNS as Kubernetes objects.
 
     Parameters
@@ -32,6 +32,8 @@ def coredns(address: str, *, upstream: bool) -> list[dict[str, Any]]:
         The cluster's DNS Service address, as its kubelet tells pods.
     upstream
         Whether names outside the cluster are asked from the node's resolvers.
+    image
+        Its image, as the node knows it.
     """
     forward = "    forward . /etc/resolv.conf\n" if upstream else ""
     corefile = f""".:53 {{
@@ -55,7 +57,7 @@ def coredns(address: str, *, upstream: bool) -> list[dict[str, Any]]:
     ]
     container = {
         "name": "coredns",
-        "image": COREDNS_IMAGE,
+        "image": image,
         "args": ["-conf", "/etc/coredns/Corefile"],
         "ports": [
             {"name": "dns", "containerPort": 53, "protocol": "UDP"},
@@ -110,7 +112,7 @@ def install_coredns(cluster: Cluster) -> None:
     """Apply CoreDNS and wait until it answers."""
     resolvers = cluster.folder / "resolv.conf"
     upstream = resolvers.exists() and "nameserver" in resolvers.read_text()
-    cluster.apply(coredns(cluster.dns_address, upstream=upstream))
+    cluster.apply(coredns(cluster.dns_address, upstream=upstream, image=cluster.image(COREDNS_IMAGE)))
 
     def available() -> bool:
         path = "--output=jsonpath={.status.availableReplicas}"

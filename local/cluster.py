@@ -16,6 +16,7 @@ from local.errors import LocalError
 from local.network import Host
 from local.pki import Authority, Identity, KeyPair, kubeconfig
 from local.processes import Daemon, assert_running, start, wait_until
+from local.registry import Registry
 from local.toolchain.build import Toolchain
 from local.toolchain.catalog import ETCD, KUBERNETES
 from releases.files import write_atomic
@@ -57,6 +58,8 @@ class Cluster:
         The programs.
     ports
         Its ports.
+    registry
+        Where its node pulls all images from; None: they are imported.
     """
 
     owner: str
@@ -67,6 +70,7 @@ class Cluster:
     host: Host | None
     toolchain: Toolchain
     ports: Ports
+    registry: Registry | None = None
 
     @property
     def server(self) -> str:
@@ -92,6 +96,10 @@ class Cluster:
     def dns_address(self) -> str:
         """Address of its DNS Service."""
         return f"10.85.{self.index}.10"
+
+    def image(self, name: str) -> str:
+        """Name an image as its node knows it."""
+        return name if self.registry is None else self.registry.image(name)
 
     def program(self, name: str) -> str:
         """Return the path of a Kubernetes program."""

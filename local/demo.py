@@ -20,6 +20,7 @@ from components.names import SYNCER_NAMESPACE, tenant_namespace
 from local.commands import run
 from local.errors import LocalError
 from local.images import BUSYBOX_IMAGE
+from releases.images import ImageRules
 from stacks.loader import read_stack_file
 
 if TYPE_CHECKING:
@@ -126,7 +127,10 @@ def run_demo(root: Path, stack: str, console: Console, *, seconds: float = SECON
             directory=root,
         ),
     )
-    tenant = demo_tenant(read_stack_file(root / f"Pulumi.{stack}.yaml"), outputs, root)
+    settings = read_stack_file(root / f"Pulumi.{stack}.yaml")
+    tenant = demo_tenant(settings, outputs, root)
+    # What a tenant names is left as it is, so whoever has a mirror names that.
+    image = ImageRules(mirrors=settings.image_repository.mirrors).image(BUSYBOX_IMAGE)
     _say(
         console,
         f"tenant {TENANT}: user {tenant.user}, workspace {tenant.workspace}, cluster {tenant.cluster}",
@@ -135,7 +139,7 @@ def run_demo(root: Path, stack: str, console: Console, *, seconds: float = SECON
         root,
         (*tenant.as_user, "create", "--filename=-", "--output=json"),
         what=f"creating a PipelineRun as {tenant.user}",
-        stdin=json.dumps(pipeline_run()),
+        stdin=json.dumps(pipeline_run(image)),
     )
     name = str(created["metadata"]["name"])
     _say(console, f"PipelineRun {name} created in kcp")
@@ -210,17 +214,22 @@ def _credential(tenant: TenantSettings, root: Path) -> tuple[str, str]:
     )
 
 
-def pipeline_run() -> Object:
+def pipeline_run(image: str = BUSYBOX_IMAGE) -> Object:
     """Return the PipelineRun: the second task prints what the first one handed over as a result.
 
     The tasks are embedded, so that nothing else needs to have been synced before it.
+
+    Parameters
+    ----------
+    image
+        The image of its steps; it has a shell.
     """
     produce = {
         "results": [{"name": _RESULT, "type": "string"}],
         "steps": [
             {
                 "name": "write",
-                "image": BUSYBOX_IMAGE,
+                "image": image,
                 "script": (
                     "#!/bin/sh\nset -eu\n"
                     'text="Hello from $(hostname)"\n'
@@ -235,7 +244,7 @@ def pipeline_run() -> Object:
         "steps": [
             {
                 "name": "read",
-                "image": BUSYBOX_IMAGE,
+                "image": image,
                 "env": [{"name": "TEXT", "value": "$(params.text)"}],
                 "script": '#!/bin/sh\nset -eu\necho "received: $TEXT"\n',
             },

@@ -19,16 +19,17 @@ from local.engine import write_wrapper
 from local.errors import LocalError
 from local.firewall import start_firewall
 from local.image_parts import Sources
-from local.images import images, release_images
+from local.images import COREDNS_IMAGE, PAUSE_IMAGE, images, release_images
 from local.kcp import Kcp, start_kcp, write_user
 from local.kubeconfigs import write_merged
 from local.layout import Layout
 from local.manifests import write_release_manifests
 from local.network import Network
-from local.node import import_images, remove_traces, start_containerd, start_node
+from local.node import import_images, pull_images, remove_traces, start_containerd, start_node
 from local.oci import ImageSpec, assemble_cached
 from local.packages import unpacked
 from local.processes import running, stop_named, told_restarts
+from local.registry import REGISTRY, Registry, start_registry, write_skopeo
 from local.simulated import SYNCER, start_simulated_node, syncers_run
 from local.toolchain.build import Toolchain, ensure, fits_on_path, module_source, wanted_folders
 from local.toolchain.catalog import (
@@ -40,7 +41,7 @@ from local.toolchain.catalog import (
     WITH_NODES,
     Module,
 )
-from local.wanted import Nodes, Wanted
+from local.wanted import Images, Nodes, Wanted
 from releases.files import write_atomic
 
 Report = Callable[[str], None]
@@ -131,6 +132,7 @@ class Environment:
 
     def places(self, wanted: Wanted, toolchain: Toolchain) -> tuple[Kcp, list[Cluster]]:
         """Return kcp and the clusters as they shall run; gives out addresses, starts nothing."""
+        registry = self._registry(wanted)
         hosts = self._network.hosts([KCP, *wanted.clusters])
         owner = self.layout.identity
         real = wanted.nodes is Nodes.REAL
@@ -165,9 +167,21 @@ class Environment:
                     host=host if real else None,
                     toolchain=toolchain,
                     ports=Ports() if real else on_loopback,
+                    registry=registry,
                 )
             )
         return kcp, clusters
+
+    def _registry(self, wanted: Wanted) -> Registry | None:
+        """Return the registry where there is to be one; gives out its address, starts nothing."""
+        if wanted.nodes is not Nodes.REAL or wanted.images is not Images.REGISTRY:
+            return None
+        return Registry(
+            owner=self.layout.identity,
+            folder=self.layout.registry,
+            host=self._network.hosts([REGISTRY])[REGISTRY],
+            packages=self._packages,
+        )
 
     def running(self) -> set[str]:
         """Return the names of the daemons that run, e.g. ``local-a/etcd``."""
@@ -287,7 +301,15 @@ class Environment:
         kcp, clusters = self.places(wanted, toolchain)
         if wanted.nodes is Nodes.REAL:
             hosts = [kcp.host, *(cluster.host for cluster in clusters)]
+            registry = self._registry(wanted)
+            if registry is not None:
+                hosts.append(registry.host)
             self._network.ensure([host for host in hosts if host is not None])
+            if registry is not None:
+                self._report("registry …")
+                start_registry(registry, archives)
+                write_skopeo(registry, self.layout.binaries / "skopeo")
+                self._report(f"registry: {registry.address}, credentials in {registry.credentials}")
         with ThreadPoolExecutor(max_workers=2) as pool:
             kcp_started = pool.submit(self._bring_up_kcp, kcp, wanted)
             cluster_started = [pool.submit(self._bring_up_cluster, c, archives) for c in clusters]
@@ -327,6 +349,9 @@ class Environment:
         running = self.running()
         for cluster in self.places(wanted, toolchain)[1]:
             if f"{cluster.name}/containerd" in running:
+                if cluster.registry is not None:
+                    start_registry(cluster.registry, archives)
+                    continue
                 imported = import_images(cluster, archives)
                 self._report(f"{cluster.name}: {len(imported)} of {len(archives)} images imported")
 
@@ -360,7 +385,10 @@ class Environment:
             started = start_simulated_node(cluster) or started
         else:
             started = start_containerd(cluster) or started
-            import_images(cluster, archives)
+            if cluster.registry is None:
+                import_images(cluster, archives)
+            else:
+                pull_images(cluster, cluster.registry, (PAUSE_IMAGE, COREDNS_IMAGE))
             started = start_node(cluster) or started
             started = start_firewall(cluster) or started
             install_coredns(cluster)

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 NOT_CLUSTERS = frozenset(
-    {"bin", "kcp", "kubeconfig", "lock", "network.json", "nodes", "pulumi", "releases", "users"},
+    {"bin", "kcp", "kubeconfig", "lock", "network.json", "nodes", "pulumi", "registry", "releases", "users"},
 )
 """What ``.local/`` holds beside one folder for each cluster; a cluster of such a name would share it."""
 
@@ -68,6 +68,11 @@ class Layout:
     def releases(self) -> Path:
         """Folder of the release manifests that the stack refers to."""
         return self.local / "releases"
+
+    @property
+    def registry(self) -> Path:
+        """Folder of the registry, where the clusters pull their images from one."""
+        return self.local / "registry"
 
     @property
     def users(self) -> Path:

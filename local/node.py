@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import psutil
@@ -22,6 +22,7 @@ from local.images import PAUSE_IMAGE
 from local.oci import image_digest
 from local.pki import Identity
 from local.processes import Daemon, assert_running, current, find, start, stop_named, wait_until
+from local.registry import Registry
 from releases.files import write_atomic
 
 # What containerd, its shims, CNI and the kubelet write to places that no setting moves.
@@ -146,12 +147,18 @@ def _containerd(cluster: Cluster) -> Daemon:
     folder = cluster.folder / "cni"
     write_atomic(folder / "10-pods.conflist", json.dumps(network, indent=2))
     config = cluster.folder / "containerd.toml"
+    registry = ""
+    if cluster.registry is not None:
+        registry = f"""\
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "{cluster.registry.hosts}"
+"""
     content = f"""\
 version = 2
 [grpc]
   address = "{_SOCKET}"
 [plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "{PAUSE_IMAGE}"
+  sandbox_image = "{cluster.image(PAUSE_IMAGE)}"
   # Without CAP_SYS_RESOURCE the kernel refuses to lower a process's OOM score.
   restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".containerd]
@@ -159,7 +166,7 @@ version = 2
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "{_CNI_PROGRAMS}"
     conf_dir = "{folder}"
-"""
+{registry}"""
     write_atomic(config, content)
     return _node_daemon(cluster, "containerd", ("containerd", "--config", str(config)), (config,))
 
@@ -313,6 +320,27 @@ def import_images(cluster: Cluster, archives: Mapping[str, Path]) -> list[str]:
         if f"{repository}@{digest}" not in present:
             ctr(cluster, "images", "tag", name, f"{repository}@{digest}")
     return imported
+
+
+def pull_images(cluster: Cluster, registry: Registry, names: Iterable[str]) -> None:
+    """Pull what a node runs before anything is deployed to it, as the administrator who sets it up.
+
+    All else is for pods' own credentials to pull.
+
+    Parameters
+    ----------
+    cluster
+        A cluster whose containerd runs.
+    registry
+        Where from.
+    names
+        The images' own names.
+    """
+    present = {line.split()[0] for line in ctr(cluster, "images", "list", "--quiet").splitlines() if line}
+    for image in map(registry.image, names):
+        if image not in present:
+            hosts = f"--hosts-dir={registry.administrators_hosts}"
+            ctr(cluster, "images", "pull", hosts, image, seconds=300)
 
 
 def start_node(cluster: Cluster) -> bool:

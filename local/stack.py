@@ -99,7 +99,7 @@ class LocalStack:
         inherited = {name: value for name, value in os.environ.items() if name not in UNSET}
         return {**inherited, **variables(self._layout, self._plugins)}
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
         """Make what the engine needs, and repair what an interrupted run left behind.
 
         It needs plugins, a backend, a passphrase and the stack itself.
@@ -147,7 +147,7 @@ class LocalStack:
 
     def _engine(self, verb: str, *flags: str) -> None:
         """Prepare the stack and run an update of it without a question."""
-        self._prepare()
+        self.prepare()
         command = ("pulumi", verb, "--stack", STACK, "--yes", "--skip-preview", "--non-interactive", *flags)
         if self._stream(*command) != 0:
             raise LocalError(f"`pulumi {verb}` failed: see the lines above; run this again to go on")

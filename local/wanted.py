@@ -25,6 +25,13 @@ class Nodes(StrEnum):
     SIMULATED = "simulated"
 
 
+class Images(StrEnum):
+    """How a cluster gets the images that it runs."""
+
+    IMPORTED = "imported"
+    REGISTRY = "registry"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
     """What shall run.
@@ -39,12 +46,15 @@ class Wanted:
         Real nodes, or simulated ones.
     releases
         The third-party releases that the clusters run, in order.
+    images
+        Whether images are imported, or pulled from a registry.
     """
 
     clusters: tuple[str, ...]
     users: tuple[str, ...]
     nodes: Nodes
     releases: tuple[Release, ...] = ()
+    images: Images = Images.IMPORTED
 
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
