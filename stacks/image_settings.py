@@ -20,6 +20,15 @@ class DigestsSettings(Section):
     )
 
 
+class CertificateAuthoritySettings(Section):
+    """The file of a certificate authority."""
+
+    path: FilePath = Field(
+        title="File",
+        description="PEM file with its certificate or several, relative to the project's folder.",
+    )
+
+
 class ImageRepositorySettings(Section):
     """Where container images come from."""
 
@@ -40,6 +49,14 @@ class ImageRepositorySettings(Section):
         default=None,
         title="Pull secret",
         description="Credentials for the registries, as the JSON of a file .docker/config.json.",
+    )
+    certificate_authority: CertificateAuthoritySettings | None = Field(
+        default=None,
+        title="Certificate authority",
+        description=(
+            "Whom Tekton trusts beside the system's own when it asks a registry what an image starts; the"
+            " clusters' nodes have their own setting."
+        ),
     )
     allowed_registries: tuple[ImagePrefix, ...] = Field(
         default=(),

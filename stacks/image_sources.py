@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from components.image_repository import PULL_SECRET
 from releases.files import in_project
 from releases.image_names import ImageNameError, is_digest, parse
@@ -35,10 +38,13 @@ class Images:
         Mirrors, digests and the name of the pull secret.
     pull_secret
         What the pull secret holds, as JSON; None where images are pulled without.
+    certificate_authority
+        Certificates that registries are trusted by, PEM; None where the system's do.
     """
 
     rules: ImageRules = field(default_factory=ImageRules)
     pull_secret: str | None = field(default=None, repr=False)
+    certificate_authority: str | None = None
 
 
 def read_images(settings: ImageRepositorySettings, root: Path, values: Entry) -> tuple[Images, list[Problem]]:
@@ -65,12 +71,37 @@ def read_images(settings: ImageRepositorySettings, root: Path, values: Entry) ->
     pull_secret = None
     if settings.pull_secret is not None:
         pull_secret = _pull_secret(settings.pull_secret.secret, values, problems)
+    authority = None
+    if settings.certificate_authority is not None:
+        authority = _authority(settings.certificate_authority.path, root, problems)
     rules = ImageRules(
         mirrors=dict(sorted(settings.mirrors.items())),
         digests=digests,
         pull_secret=None if settings.pull_secret is None else PULL_SECRET,
     )
-    return Images(rules=rules, pull_secret=pull_secret), problems
+    images = Images(rules=rules, pull_secret=pull_secret, certificate_authority=authority)
+    return images, problems
+
+
+def _authority(setting: str, root: Path, problems: list[Problem]) -> str | None:
+    mend = "name a PEM file that holds the certificates of authorities, and nothing else"
+    try:
+        text = in_project(root, setting).read_bytes()
+        found = x509.load_pem_x509_certificates(text)
+    except FileNotFoundError:
+        why = "there is no such file"
+    except OSError as error:
+        why, mend = f"it can't be read ({error.strerror})", "let its permissions allow it"
+    except ValueError:
+        why = "it holds no certificate"
+    else:
+        if b"PRIVATE KEY" not in text:
+            # Only the certificates: what stands beside them is a reader's.
+            return "".join(one.public_bytes(Encoding.PEM).decode() for one in found)
+        why = "it holds a private key"
+    place = key_path(["imageRepository", "certificateAuthority", "path"])
+    problems.append(Problem(key=place, value=shown(setting), why=why, mend=mend))
+    return None
 
 
 _MAKE_ANEW: Final = "make it anew: python -m operations images lock --stack STACK"

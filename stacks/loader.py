@@ -289,7 +289,7 @@ def _prepared(
     for cluster, releases in wanted_releases(settings).items():
         prepared[cluster] = {}
         for name, version in releases.items():
-            adapted = adaptation(settings, cluster, name, images.rules)
+            adapted = adaptation(settings, cluster, name, images)
             key = (name, version, adapted.as_json())
             if key not in made:
                 try:

@@ -16,6 +16,7 @@ from stacks.vocabulary import Distribution
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from stacks.image_sources import Images
     from stacks.loader import LoadedEnvironment
     from stacks.settings import EnvironmentSettings
 
@@ -23,7 +24,7 @@ _REACHING_OUT: Final = ("bundles", "git", "hub")
 """Tekton's resolvers that fetch pipelines from outside the cluster."""
 
 
-def config_maps(settings: EnvironmentSettings, release: str) -> dict[str, Mapping[str, str]]:
+def config_maps(settings: EnvironmentSettings, release: str, images: Images) -> dict[str, Mapping[str, str]]:
     """Say what the settings of images set in the ConfigMaps of a release.
 
     Parameters
@@ -32,6 +33,8 @@ def config_maps(settings: EnvironmentSettings, release: str) -> dict[str, Mappin
         The settings.
     release
         Name of the release.
+    images
+        How images are named and pulled.
     """
     if release != TEKTON_PIPELINES:
         return {}
@@ -42,6 +45,9 @@ def config_maps(settings: EnvironmentSettings, release: str) -> dict[str, Mappin
         found["config-defaults"] = {
             "default-affinity-assistant-pod-template": f"imagePullSecrets:\n- name: {PULL_SECRET}\n"
         }
+    if images.certificate_authority is not None:
+        # Its controller asks a registry what an image starts, where a step doesn't say.
+        found["config-registry-cert"] = {"cert": images.certificate_authority}
     if settings.image_repository.offline:
         found["resolvers-feature-flags"] = {f"enable-{one}-resolver": "false" for one in _REACHING_OUT}
     return found

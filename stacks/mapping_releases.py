@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from releases.adaptation import Adaptation
 from releases.catalog import ARGO_CD, ARGO_CD_HA
-from releases.images import ImageRules
 from stacks import mapping_argocd, mapping_images
+from stacks.image_sources import Images
 
 if TYPE_CHECKING:
     from stacks.settings import EnvironmentSettings
 
 
 def adaptation(
-    settings: EnvironmentSettings, cluster: str, release: str, images: ImageRules | None = None
+    settings: EnvironmentSettings, cluster: str, release: str, images: Images | None = None
 ) -> Adaptation:
     """Say what the settings change of a release on a cluster.
 
@@ -30,7 +30,9 @@ def adaptation(
     images
         How its images are named and pulled; by default as they are published.
     """
-    named = images or ImageRules()
+    of_images = images or Images()
     if release in (ARGO_CD, ARGO_CD_HA):
-        return replace(mapping_argocd.adaptation(settings, cluster), images=named)
-    return Adaptation(config_maps=mapping_images.config_maps(settings, release), images=named)
+        return replace(mapping_argocd.adaptation(settings, cluster), images=of_images.rules)
+    return Adaptation(
+        config_maps=mapping_images.config_maps(settings, release, of_images), images=of_images.rules
+    )

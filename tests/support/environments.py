@@ -48,6 +48,7 @@ _PARTS: Mapping[str, object] = {
     "imageRepository": {
         "mirrors": {"ghcr.io": "mirror.example.com/ghcr", "docker.io": "mirror.example.com/hub"},
         "digests": {"path": "releases/images.lock.yaml"},
+        "certificateAuthority": {"path": "releases/ca.crt"},
         "pullSecret": {"secret": SECRET},
         "allowedRegistries": ["mirror.example.com", "ghcr.io/team"],
         "offline": True,

@@ -165,7 +165,7 @@ def made_up_release(name: str, version: str, adaptation: Adaptation = UNADAPTED)
 def loaded(settings: EnvironmentSettings) -> LoadedEnvironment:
     """Make up what the settings refer to."""
     auths = {"registry.example.com": {"auth": REGISTRY_PASSWORD}}
-    of_images = settings.image_repository.model_copy(update={"digests": None})
+    of_images = settings.image_repository.model_copy(update={"digests": None, "certificate_authority": None})
     reference = of_images.pull_secret
     images, _ = read_images(
         of_images, Path(), {} if reference is None else {reference.secret: {"auths": auths}}
@@ -176,7 +176,7 @@ def loaded(settings: EnvironmentSettings) -> LoadedEnvironment:
         kubeconfigs={name: kubeconfig(name) for name in ("kcp", *settings.compute_clusters)},
         prepared={
             cluster: {
-                name: made_up_release(name, version, adaptation(settings, cluster, name, images.rules))
+                name: made_up_release(name, version, adaptation(settings, cluster, name, images))
                 for name, version in releases.items()
             }
             for cluster, releases in wanted_releases(settings).items()

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from components.image_repository import PULL_SECRET
+from local.pki import Authority
 from stacks.image_sources import read_images
 from stacks.loader import LoadedEnvironment, load
 from stacks.problems import SettingsError
@@ -177,7 +178,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).write_text(json.dumps(kubeconfig))
     maps = [
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {}}
-        for name in ("config-defaults", "feature-flags", "resolvers-feature-flags")
+        for name in ("config-defaults", "feature-flags", "resolvers-feature-flags", "config-registry-cert")
     ]
     (tmp_path / "releases").mkdir()
     tekton = [*maps, pod("quay.io/tekton/controller:v1")]
@@ -321,6 +322,36 @@ def test_a_pull_secret_is_read_as_text_and_as_the_engine_hands_it_over(
     )
     assert json.loads(str(made.images.pull_secret)) == {"auths": {"r.example": AUTH, "s.example": AUTH}}
     assert "aHVudGVyMg" not in repr(made)
+
+
+def authority_pem(folder: Path) -> str:
+    return Authority(folder).pair.certificate.read_text()
+
+
+def test_the_authority_of_the_registries_reaches_tekton(project: Path) -> None:
+    pem = authority_pem(project / "pki")
+    (project / "ca.crt").write_text(f"# whose it is\n{pem}")
+    made = loaded({"certificateAuthority": {"path": "ca.crt"}})
+    text = (project / made.release("a", "tekton-pipelines").manifest).read_text()
+    assert json.dumps({"cert": pem}, separators=(",", ":")) in text
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (None, "there is no such file"),
+        ("hunter2", "it holds no certificate"),
+        ("key", "it holds a private key"),
+    ],
+)
+def test_a_bad_authority_is_refused_with_its_key(project: Path, text: str | None, why: str) -> None:
+    if text == "key":
+        text = authority_pem(project / "pki") + (project / "pki/ca.key").read_text()
+    if text is not None:
+        (project / "ca.crt").write_text(text)
+    [line] = refusal({"certificateAuthority": {"path": "ca.crt"}})
+    assert line.startswith('pipeline-service:imageRepository.certificateAuthority.path: "ca.crt":')
+    assert why in line
 
 
 def test_nothing_is_read_where_nothing_is_said() -> None:
