@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +12,8 @@ import pytest
 from components.names import tenant_namespace
 from local.layout import Layout, default_layout
 from local.processes import owned, wait_until
-from tests.support.live import ROOT, TENANT_WORKSPACE, run
+from tests.support.checkout import copy_project, outside, run_in
+from tests.support.live import TENANT_WORKSPACE
 
 POWERLESS = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
 TASK = """
@@ -27,30 +26,15 @@ spec: {steps: [{name: say, image: example.test/say:1, script: echo}]}
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """Return another checkout of this very state of the project, with the same virtual environment."""
-    for name in run("git", "ls-files", "--cached", "--others", "--exclude-standard").out.splitlines():
-        if (ROOT / name).is_file():
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, tmp_path / name)
-    (tmp_path / ".venv").symlink_to(ROOT / ".venv")
+    """Return another checkout of this very state of the project."""
+    copy_project(tmp_path)
     return tmp_path
 
 
 def there(checkout: Path, *command: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run a command in the checkout as its own, without a capability and with simulated nodes."""
-    ours = ("PULUMI_", "KUBECONFIG")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    path = os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if not p.startswith(f"{ROOT}/"))
-    return subprocess.run(
-        (*POWERLESS, *command),
-        cwd=checkout,
-        env={**environment, "PATH": path, "NODES": "simulated"},
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=1200,
-        check=False,
-    )
+    variables = outside({"NODES": "simulated"})
+    return run_in(checkout, *POWERLESS, *command, variables=variables, stdin=stdin, seconds=1200)
 
 
 def local(checkout: Path, verb: str) -> subprocess.CompletedProcess[str]:
