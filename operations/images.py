@@ -31,7 +31,8 @@ SKOPEO: Final = "skopeo"
 SECONDS: Final = 600
 """How long one image may take."""
 
-_NAME: Final = "io.containerd.image.name"
+_NAMES: Final = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
+"""Annotations by which containerd, and skopeo, say what an archive holds."""
 _ARCHIVES: Final = "images/"
 _INDEX_BYTES: Final = 1 << 20
 
@@ -119,11 +120,12 @@ def archives(folder: Path) -> dict[str, Path]:
             with tarfile.open(path) as archive:
                 index = archive.extractfile("index.json")
                 document = json.loads(index.read(_INDEX_BYTES)) if index else {}
-            found[document["manifests"][0]["annotations"][_NAME]] = path
-        except (OSError, KeyError, LookupError, TypeError, ValueError, tarfile.TarError) as error:
+            [annotations] = [entry["annotations"] for entry in document["manifests"]]
+            found[next(annotations[key] for key in _NAMES if key in annotations)] = path
+        except (OSError, LookupError, TypeError, ValueError, StopIteration, tarfile.TarError) as error:
             raise OperationError(
-                f"{path.name} is no OCI archive that names its image ({type(error).__name__}: {error});"
-                " make it by containerd's `ctr images export`, or take it away"
+                f"{path.name} is no OCI archive of one image that it names ({type(error).__name__}: {error});"
+                " make it by: skopeo copy docker://IMAGE oci-archive:FILE.tar:IMAGE"
             ) from None
     if not found:
         raise OperationError(f"{folder} holds no archive of an image, *.tar")
