@@ -35,7 +35,7 @@ def check(sections: Entry) -> Iterator[Problem]:
             key=key_path(["releases", "directory"]),
             value="",
             why="imageRepository.offline is true, and without it manifests are fetched from their URLs",
-            mend="name a folder that holds them, or take offline out",
+            mend="name a folder, or a bundle, that holds them; or take offline out",
         )
     mirrors = {
         str(prefix): mirror
