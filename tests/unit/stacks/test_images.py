@@ -226,7 +226,7 @@ def test_what_a_release_holds_is_known_again_without_parsing_it(
 ) -> None:
     first = loaded({"mirrors": MIRRORS}).release("a", "tekton-pipelines")
     beside = project / first.manifest.with_suffix(".contents.json")
-    monkeypatch.setattr("releases.prepare._parsed", lambda *_: pytest.fail("parsed again"))
+    monkeypatch.setattr("releases.prepare.parsed", lambda *_: pytest.fail("parsed again"))
     assert loaded({"mirrors": MIRRORS}).release("a", "tekton-pipelines") == first
     monkeypatch.undo()
     monkeypatch.chdir(project)
