@@ -209,11 +209,13 @@ class Network:
 
     def remove(self) -> None:
         """Remove every namespace of this checkout, and with the hub the bridge."""
+        # First, since it goes with the hub: a moment after that namespace is gone, and so maybe between a look and
+        # a delete.
+        if self.uplink in self._links(None):
+            _ip("link", "delete", self.uplink)
         for namespace in namespaces():
             if namespace.startswith(f"ps-{self._identity}-"):
                 _ip("netns", "delete", namespace)
-        if self.uplink in self._links(None):
-            _ip("link", "delete", self.uplink)
         # The first namespace made a mount point of their folder; it goes with the last one.
         mounted = f" {_NAMESPACES} " in Path("/proc/self/mountinfo").read_text()
         if mounted and not any(_NAMESPACES.iterdir()):
