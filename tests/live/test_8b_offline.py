@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+# The first test brings the whole site up.
+pytestmark = pytest.mark.timeout(2400)
+
 HOME = tenant_namespace(TENANT_WORKSPACE, "default")
 SOURCES = ("cgr.dev", "docker.io", "ghcr.io", "mcr.microsoft.com")
 
