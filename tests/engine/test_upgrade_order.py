@@ -23,6 +23,7 @@ PROGRAM = """
 import sys
 sys.path.insert(0, ".")
 from components.release import Release, ReleaseArgs
+from releases.contents import Contents
 from releases.prepare import PreparedRelease
 
 made = {}
@@ -30,7 +31,11 @@ for name in ("canary", "other"):
     version, digest = values[name]
     made[name] = Release(name, ReleaseArgs(
         release=PreparedRelease(
-            name=name, version=version, sha256=digest, manifest=Path(f"{name}-{digest}.yaml")
+            name=name,
+            version=version,
+            sha256=digest,
+            manifest=Path(f"{name}-{digest}.yaml"),
+            contents=Contents(outline=tuple(values.get("outline", ()))),
         ),
         cluster=None,  # no Secret is made with it
         kubeconfig="kubeconfig",
@@ -102,3 +107,27 @@ def test_a_failing_canary_stops_all_others_and_being_one_changes_nothing(
     assert versions() == {"canary": "v1", "other": "v1"}
     project.destroy()
     assert not plane.exists(f"{MAPS}/canary")
+
+
+def test_a_preview_shows_line_by_line_what_an_upgrade_changes(project: PulumiProject) -> None:
+    first = {name: release(project, name, "v1") for name in ("canary", "other")}
+    before = ["ClusterRole flyer 11111111", "  allows get: pods", "Deployment kites/flyer 22222222"]
+    project.set_values({**first, "ordered": False, "outline": before})
+    project.up()
+    assert project.changes() == {}
+
+    after = ["ClusterRole flyer 33333333", "  allows get: pods, secrets", "Deployment kites/flyer 22222222"]
+    second = {**first, "other": release(project, "other", "v2")}
+    project.set_values({**second, "ordered": False, "outline": after})
+    shown = [line.strip() for line in project.run("preview", "--diff").splitlines()]
+    for line in (
+        "- ClusterRole flyer 11111111",
+        "+ ClusterRole flyer 33333333",
+        "+   allows get: pods, secrets",
+    ):
+        assert line in shown
+    assert "+ Deployment kites/flyer 22222222" not in shown
+    # That it is what the file holds is the file's own digest to say: the runner doesn't read it.
+    project.up()
+    assert project.changes() == {}
+    project.destroy()

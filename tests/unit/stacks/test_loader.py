@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from releases.bundle import write_bundle
+from releases.fetch import Published
 from stacks.loader import load, read_stack_file
 from stacks.other_stacks import StackOutputs, StackReferenceError
 from stacks.problems import SettingsError
@@ -160,6 +163,12 @@ def engine(config: dict[str, Any], *, preview: bool, secrets: tuple[str, ...] = 
     pulumi.runtime.set_all_config(values, [f"pipeline-service:{key}" for key in secrets])
     start_engine(preview=preview)
 
+
+FILES = {
+    "release.yaml": "tekton-pipelines-v1.6.0.yaml",
+    "syncagent.kcp.io_publishedresources.yaml": "api-syncagent-crds-v0.7.0.yaml",
+}
+"""Where they are published: the end of the address."""
 
 FULL = {"kcp": KCP, "computeClusters": {"a": CLUSTER}, "releases": {"directory": "releases"}}
 
@@ -370,3 +379,44 @@ def test_an_unchanged_release_is_not_parsed_again(project: Path, monkeypatch: py
 
     monkeypatch.setattr("yaml.load_all", fail)
     assert load().prepared == first
+
+
+def test_an_unchanged_preview_reaches_for_no_network(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def download(url: str) -> bytes:
+        asked.append(url)
+        return (project / "releases" / FILES[url.rpartition("/")[2]]).read_bytes()
+
+    lock = project / "lock.yaml"
+    monkeypatch.setattr("stacks.loader.Published", partial(Published, lock_file=lock, download=download))
+    without = {key: value for key, value in FULL.items() if key != "releases"}
+    engine(without, preview=True)
+    first = load().prepared
+    assert len(asked) == len(FILES)
+
+    def fail(*_: object) -> None:
+        pytest.fail("reached for the network")
+
+    monkeypatch.setattr("stacks.loader.Published", partial(Published, lock_file=lock))
+    monkeypatch.setattr("socket.socket.connect", fail)
+    monkeypatch.setattr("socket.getaddrinfo", fail)
+    engine(without, preview=True)
+    assert load().prepared == first
+
+
+def test_manifests_come_from_a_bundle_and_what_is_wrong_with_it_is_told_of_its_key(project: Path) -> None:
+    engine(FULL, preview=True)
+    first = load().prepared
+    manifests = {file: (project / "releases" / file).read_bytes() for file in FILES.values()}
+    write_bundle(project / "b.tar.gz", manifests=manifests, images=(), archives={})
+    bundled = {**FULL, "releases": {"bundle": "b.tar.gz"}}
+    engine(bundled, preview=True)
+    assert load().prepared == first
+
+    (project / "b.tar.gz").write_bytes((project / "b.tar.gz").read_bytes()[:100])
+    engine(bundled, preview=True)
+    with pytest.raises(SettingsError) as caught:
+        load()
+    [line] = set(str(caught.value).splitlines())
+    assert line.startswith('pipeline-service:releases.bundle: "b.tar.gz": b.tar.gz is not a whole bundle')
