@@ -20,8 +20,18 @@ _UNLIMITED: Final = 10_000
 """Columns to print to where no terminal sets a width; a table takes what it needs of them."""
 
 
-class _Listing(NamedTuple):
-    """What a table shows. A cell may have several lines."""
+class Listing(NamedTuple):
+    """What a table shows. A cell may have several lines.
+
+    Attributes
+    ----------
+    title
+        What stands above it.
+    columns
+        Names of its columns.
+    rows
+        Its cells, by row.
+    """
 
     title: str
     columns: tuple[str, ...]
@@ -57,11 +67,11 @@ def show(report: Report, console: Console) -> None:
     if report.environment is not None:
         for listing in _listings(report.environment):
             if listing.rows:
-                _show_listing(listing, console)
+                show_listing(listing, console)
 
 
-def _listings(environment: Overview) -> Iterator[_Listing]:
-    yield _Listing(
+def _listings(environment: Overview) -> Iterator[Listing]:
+    yield Listing(
         "Pools (cpu, memory, pods, storage: what quotas promise, of what they may)",
         ("pool", "clusters", "tenants", "cpu", "memory", "pods", "storage"),
         [
@@ -69,7 +79,7 @@ def _listings(environment: Overview) -> Iterator[_Listing]:
             for pool in environment.pools
         ],
     )
-    yield _Listing(
+    yield Listing(
         "Compute clusters (cpu, memory, pods, storage: what quotas promise)",
         ("cluster", "pool", "state", "distribution", "tenants", "cpu", "memory", "pods", "storage"),
         [
@@ -84,7 +94,7 @@ def _listings(environment: Overview) -> Iterator[_Listing]:
             for cluster in environment.clusters
         ],
     )
-    yield _Listing(
+    yield Listing(
         "Tenants",
         ("tenant", "workspace in kcp", "cluster", "namespace in kcp", "namespace on the cluster"),
         [
@@ -110,8 +120,16 @@ def _cells(promised: Resources, limit: Resources) -> tuple[str, ...]:
     return tuple(str(total) if most is None else f"{total} of {most}" for total, most in pairs)
 
 
-def _show_listing(listing: _Listing, console: Console) -> None:
-    """Print a table where it fits, else an entry below the other: folded names can't be read or copied."""
+def show_listing(listing: Listing, console: Console) -> None:
+    """Print a table where it fits, else an entry below the other: folded names can't be read or copied.
+
+    Parameters
+    ----------
+    listing
+        What it shows.
+    console
+        Where to print.
+    """
     console.print(f"\n{listing.title}", soft_wrap=True)
     table = Table(*listing.columns, box=box.SIMPLE_HEAD, show_edge=False)
     for row in listing.rows:

@@ -1,0 +1,176 @@
+"""The objects that `operations check network` makes for a while on a cluster, as plain manifests."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from components.compute_cluster import namespace
+from components.names import TENANT, labels
+from components.tenant_network import WORKSPACE_DIGEST, TenantNetwork, network_policy
+from operations import network_probe
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from components.kubernetes_object import Manifest
+
+COMPONENT: Final = "network-check"
+SELECTOR: Final = f"app.kubernetes.io/component={COMPONENT}"
+"""What all of these objects have, and nothing else."""
+
+CHECK_SECONDS: Final = 600
+"""However a check ends, the work of its pods ends after this."""
+
+SERVER: Final = "server"
+CLIENT: Final = "client"
+
+_MESSAGE: Final = "/dev/termination-log"
+"""What is written there stands in the pod's status: so nobody needs the right to read logs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where the pods of one tenant stand.
+
+    Attributes
+    ----------
+    tenant
+        Name of the tenant.
+    namespace
+        Name of the namespace on the cluster.
+    account
+        Their ServiceAccount.
+    """
+
+    tenant: str
+    namespace: str
+    account: str = "default"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PodArgs:
+    """What all pods of a check have.
+
+    Attributes
+    ----------
+    run
+        What tells this check from others.
+    image
+        An image with Python.
+    user
+        Number of the user and group they run as; None where the cluster assigns it.
+    """
+
+    run: str
+    image: str
+    user: int | None
+
+
+def pod_name(run: str, role: str) -> str:
+    """Name a pod; there is one of each role in a namespace.
+
+    Parameters
+    ----------
+    run
+        What tells this check from others.
+    role
+        `SERVER` or `CLIENT`.
+    """
+    return f"{COMPONENT}-{run}-{role}"
+
+
+def _labels() -> dict[str, str]:
+    return {**labels(COMPONENT), "app.kubernetes.io/managed-by": "pipeline-service-operations"}
+
+
+def server(place: Place, args: PodArgs, word: str) -> Manifest:
+    """Make a pod that says a word to whoever connects.
+
+    Parameters
+    ----------
+    place
+        Where.
+    args
+        What all pods have.
+    word
+        The word.
+    """
+    pod = _pod(place, args, SERVER, ("serve", word))
+    [container] = pod["spec"]["containers"]
+    container["ports"] = [{"containerPort": network_probe.PORT, "protocol": "TCP"}]
+    container["readinessProbe"] = {"tcpSocket": {"port": network_probe.PORT}, "periodSeconds": 1}
+    return pod
+
+
+def client(place: Place, args: PodArgs, targets: Sequence[Mapping[str, object]]) -> Manifest:
+    """Make a pod that tries whom it reaches, and ends.
+
+    Parameters
+    ----------
+    place
+        Where.
+    args
+        What all pods have.
+    targets
+        Whom, as `operations.network_probe.probe` takes them.
+    """
+    return _pod(place, args, CLIENT, ("probe", json.dumps(list(targets)), _MESSAGE))
+
+
+def _pod(place: Place, args: PodArgs, role: str, arguments: Sequence[str]) -> Manifest:
+    user = {} if args.user is None else {"runAsUser": args.user, "runAsGroup": args.user}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": pod_name(args.run, role),
+            "namespace": place.namespace,
+            "labels": {**_labels(), "pipeline-service/check": args.run},
+        },
+        "spec": {
+            "activeDeadlineSeconds": CHECK_SECONDS,
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 1,
+            "serviceAccountName": place.account,
+            "automountServiceAccountToken": False,
+            "securityContext": {"runAsNonRoot": True, **user, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [
+                {
+                    "name": role,
+                    "image": args.image,
+                    "command": ["python3", "-c", inspect.getsource(network_probe), *arguments],
+                    # Within what little of its quota a tenant may have left.
+                    "resources": {
+                        "requests": {"cpu": "10m", "memory": "32Mi"},
+                        "limits": {"memory": "64Mi"},
+                    },
+                    "terminationMessagePath": _MESSAGE,
+                    "terminationMessagePolicy": "FallbackToLogsOnError",
+                    "securityContext": {
+                        "allowPrivilegeEscalation": False,
+                        "readOnlyRootFilesystem": True,
+                        "capabilities": {"drop": ["ALL"]},
+                    },
+                }
+            ],
+        },
+    }
+
+
+def made_up_tenant(place: Place, run: str) -> list[Manifest]:
+    """Make a namespace as a tenant has one, with the NetworkPolicy that a tenant has.
+
+    Parameters
+    ----------
+    place
+        The made-up tenant.
+    run
+        What tells this check from others.
+    """
+    own = {TENANT: place.tenant, WORKSPACE_DIGEST: run}
+    home = namespace(place.namespace, COMPONENT, "baseline")
+    home["metadata"]["labels"] |= _labels() | own
+    return [home, network_policy(place.namespace, own, TenantNetwork(), _labels())]
