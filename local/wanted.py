@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
@@ -14,6 +15,7 @@ from local.errors import LocalError
 from local.layout import NOT_CLUSTERS
 from releases.catalog import ARGO_CD_HA
 from stacks.backends import is_local
+from stacks.sections import SubjectsSettings
 from stacks.settings import EnvironmentSettings
 from stacks.wanted_releases import wanted_releases
 
@@ -112,8 +114,12 @@ def wanted_of(settings: EnvironmentSettings, nodes: Nodes) -> Wanted:
     ]
     if refused:
         raise LocalError("\n".join(refused))
-    roles = chain.from_iterable(
-        (tenant.access.admins, tenant.access.developers, tenant.access.viewers)
+    roles: Iterable[SubjectsSettings] = chain.from_iterable(
+        (
+            (tenant.external.binders,)
+            if tenant.external
+            else (tenant.access.admins, tenant.access.developers, tenant.access.viewers)
+        )
         for tenant in settings.tenants.values()
     )
     users = {user for role in roles for user in role.users}

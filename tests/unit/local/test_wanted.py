@@ -31,6 +31,10 @@ def settings(tmp_path: Path) -> EnvironmentSettings:
                 "access": {"admins": {"users": ["carol", "alice"]}, "viewers": {"users": ["bob"]}},
             },
             "two": {"cluster": "local-a", "access": {"developers": {"users": ["alice"]}}},
+            "three": {
+                "cluster": "local-a",
+                "external": {"path": "root:three", "binders": {"users": ["erin"], "groups": ["them"]}},
+            },
         },
     }
     path = tmp_path / "Pulumi.test.yaml"
@@ -52,7 +56,7 @@ def test_a_cluster_is_the_environments_own_where_its_kubeconfig_is(settings: Env
 
 
 def test_each_user_of_any_tenant_gets_one_credential(settings: EnvironmentSettings) -> None:
-    assert wanted_of(settings, Nodes.REAL).users == ("alice", "bob", "carol")
+    assert wanted_of(settings, Nodes.REAL).users == ("alice", "bob", "carol", "erin")
 
 
 def test_what_the_settings_install_is_built(settings: EnvironmentSettings) -> None:
