@@ -30,6 +30,44 @@ workspace = kubernetes.Provider(
 )
 options = pulumi.ResourceOptions(provider=workspace)
 
+cluster = environment.compute_cluster(tenant.cluster)
+bound: list[pulumi.Resource] = []
+if config.get_bool("bind"):
+    # An external tenant's workspace is its owner's, and so is the binding, with what the agent asks for.
+    claims = [("", "events"), ("core.kcp.io", "logicalclusters")]
+    binding = kubernetes.apiextensions.CustomResource(
+        "binding",
+        api_version="apis.kcp.io/v1alpha2",
+        kind="APIBinding",
+        metadata={
+            "name": "pipelines",
+            # Bound is said of an export as well whose agent has not published its API yet.
+            "annotations": {
+                "pulumi.com/waitFor": json.dumps(
+                    [
+                        f'jsonpath={{.status.boundResources[?(@.resource=="{kind}")].resource}}={kind}'
+                        for kind in ("tasks", "pipelines", "pipelineruns")
+                    ]
+                )
+            },
+        },
+        spec={
+            "reference": {"export": {"path": cluster.api_export.path, "name": cluster.api_export.name}},
+            "permissionClaims": [
+                {
+                    "group": group,
+                    "resource": resource,
+                    "verbs": ["*"],
+                    "selector": {"matchAll": True},
+                    "state": "Accepted",
+                }
+                for group, resource in claims
+            ],
+        },
+        opts=options,
+    )
+    bound.append(binding)
+
 # The outputs are plain values, known in a preview: they may decide what is made.
 for namespace in sorted(tenant.namespaces):
     task = kubernetes.apiextensions.CustomResource(
@@ -48,7 +86,7 @@ for namespace in sorted(tenant.namespaces):
                 }
             ],
         },
-        opts=options,
+        opts=pulumi.ResourceOptions(provider=workspace, depends_on=bound),
     )
     kubernetes.apiextensions.CustomResource(
         f"{namespace}-greeting",
@@ -84,5 +122,4 @@ pulumi.export(
 pulumi.export("server", tenant.url)
 pulumi.export("namespaces", sorted(tenant.namespaces))
 # Where it will run: a product may hold back while its cluster takes nothing new.
-cluster = environment.compute_cluster(tenant.cluster)
 pulumi.export("runsOn", {"cluster": tenant.cluster, "state": cluster.state, "releases": cluster.releases})
