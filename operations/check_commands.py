@@ -19,6 +19,7 @@ from operations.stack_file import StackFile
 from operations.tables import Listing, console, show_listing
 from releases.catalog import PYTHON_IMAGE
 from releases.transform import RUN_SERVICE_ACCOUNT
+from stacks.image_sources import read_images
 from stacks.mapping import NOBODY
 from stacks.problems import SettingsError, nearest
 from stacks.vocabulary import ClusterState, Distribution
@@ -57,7 +58,9 @@ def network_command(  # noqa: PLR0913 -- one parameter for each option
         bool,
         typer.Option("--namespaces", help="Use two namespaces made for this, with a tenant's NetworkPolicy."),
     ] = False,
-    image: Annotated[str, typer.Option(help="Image of the pods; it has python3.")] = PYTHON_IMAGE,
+    image: Annotated[
+        str | None, typer.Option(help="Image of the pods, with python3; default: the one of retention.")
+    ] = None,
     seconds: Annotated[float, typer.Option(help="How long pods may take to start.", min=1)] = 120.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -68,11 +71,12 @@ def network_command(  # noqa: PLR0913 -- one parameter for each option
     try:
         path = stack_files(find_project(project), [stack], every=False)[0]
         settings = StackFile.read(path).settings
+        used = image or _image(settings, path.parent)
         run = network.new_run()
         chosen = _chosen(settings, cluster or (), tenant or (), run, made_up=namespaces)
         servers = ApiServers(project=path.parent, stack=stack.rpartition("/")[2], settings=settings)
         reports = [
-            _check(servers, name, places, run, image, made_up=namespaces, seconds=seconds)
+            _check(servers, name, places, run, used, made_up=namespaces, seconds=seconds)
             for name, places in chosen.items()
         ]
     except (OperationError, SettingsError) as error:
@@ -93,6 +97,16 @@ def network_command(  # noqa: PLR0913 -- one parameter for each option
     )
     if not sure:
         raise typer.Exit(1)
+
+
+def _image(settings: EnvironmentSettings, root: Path) -> str:
+    """Name the image that is on every cluster already, from the mirror that the settings name."""
+    # The pull secret hangs on the tenants' accounts: its value is not needed here.
+    unpulled = settings.image_repository.model_copy(update={"pull_secret": None})
+    images, problems = read_images(unpulled, root, {})
+    if problems:
+        raise SettingsError(problems)
+    return images.rules.image(PYTHON_IMAGE)
 
 
 def _chosen(

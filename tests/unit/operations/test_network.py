@@ -248,6 +248,17 @@ def test_made_up_tenants_have_the_network_policy_of_tenants_and_go_with_it(
     assert cluster.namespaces == {}
 
 
+def test_the_image_comes_from_the_mirror_that_the_settings_name(
+    cluster: Cluster, check: Callable[..., Result], tmp_path: Path
+) -> None:
+    path = tmp_path / "Pulumi.s.yaml"
+    mirrors = "  pipeline-service:imageRepository: {mirrors: {docker.io: mirror.example.com/hub}}\n"
+    path.write_text(path.read_text() + mirrors)
+    assert check("--cluster=east").exit_code == 0
+    images = {pod["spec"]["containers"][0]["image"] for pod in cluster.made}
+    assert images == {"mirror.example.com/hub/library/python:3.11-slim-bookworm"}
+
+
 def test_pods_that_are_refused_leave_nothing_known_and_nothing_behind(
     cluster: Cluster, check: Callable[..., Result]
 ) -> None:
