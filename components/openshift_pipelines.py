@@ -6,7 +6,8 @@ of OLM's operators.coreos.com/v1alpha1. Why it is done this way: docs/adr/0006-o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 import pulumi
 
@@ -102,12 +103,39 @@ def subscription() -> Manifest:
     }
 
 
-def tekton_config() -> Manifest:
+@dataclass(frozen=True, kw_only=True)
+class OpenShiftPipelinesArgs(ClusterUnitArgs):
+    """What OpenShiftPipelines need.
+
+    Attributes
+    ----------
+    config_maps
+        Keys and values that are set in Tekton's ConfigMaps, by name of the ConfigMap.
+    performance
+        How Tekton's controller is sized, in the words of TektonConfig's `spec.pipeline.performance`.
+    """
+
+    config_maps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    performance: Mapping[str, Any] = field(default_factory=dict)
+
+
+def tekton_config(
+    config_maps: Mapping[str, Mapping[str, str]], performance: Mapping[str, Any] | None = None
+) -> Manifest:
     """Make the TektonConfig: Tekton Pipelines alone, set up as on other clusters.
 
     Whatever deletes runs is off: a synced run that is deleted on the cluster comes back from kcp, and runs
     again.
+
+    Parameters
+    ----------
+    config_maps
+        Keys and values that are set in Tekton's ConfigMaps, by name of the ConfigMap. They are given as the
+        operator's options, which it applies after fields of its own: it has no field for some of them.
+    performance
+        How Tekton's controller is sized.
     """
+    options = {"configMaps": {name: {"data": dict(data)} for name, data in sorted(config_maps.items())}}
     off = {"disabled": True}
     # All that the operator would add by itself stand here: it writes the list as a whole.
     params = {
@@ -125,7 +153,12 @@ def tekton_config() -> Manifest:
         "spec": {
             "profile": "lite",
             "targetNamespace": TEKTON_NAMESPACE,
-            "pipeline": {"default-service-account": RUN_SERVICE_ACCOUNT, "set-security-context": True},
+            "pipeline": {
+                "default-service-account": RUN_SERVICE_ACCOUNT,
+                "set-security-context": True,
+                **({"performance": dict(performance)} if performance else {}),
+                **({"options": options} if config_maps else {}),
+            },
             "params": [{"name": name, "value": value} for name, value in params.items()],
             # The profile leaves out Triggers, but these the operator installs unless told not to. What stands
             # beside "disabled" means nothing then, but the operators' schemas require it.
@@ -149,12 +182,14 @@ class OpenShiftPipelines(pulumi.ComponentResource):
     name
         Name of the compute cluster.
     args
-        How its units stand on the cluster.
+        What they need.
     opts
         Pulumi's options.
     """
 
-    def __init__(self, name: str, args: ClusterUnitArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: OpenShiftPipelinesArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("pipeline-service:tekton:OpenShiftPipelines", name, None, opts)
 
         def unit(
@@ -191,5 +226,6 @@ class OpenShiftPipelines(pulumi.ComponentResource):
             after=args.after,
             leftovers=OPERATOR_LEFTOVERS,
         )
-        unit("tekton-config", tekton_config(), wait_for=TEKTON_WAIT_FOR, after=[operator.ready])
+        config = tekton_config(args.config_maps, args.performance)
+        unit("tekton-config", config, wait_for=TEKTON_WAIT_FOR, after=[operator.ready])
         self.register_outputs({"channel": CHANNEL})

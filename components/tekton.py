@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import pulumi
 
-from components.openshift_pipelines import CHANNEL, OpenShiftPipelines
+from components.openshift_pipelines import CHANNEL, OpenShiftPipelines, OpenShiftPipelinesArgs
 from components.release import Release, ReleaseArgs
-
-if TYPE_CHECKING:
-    from components.unit import ClusterUnitArgs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +21,7 @@ class TektonControllersArgs:
         there.
     """
 
-    pipelines: ReleaseArgs | ClusterUnitArgs
+    pipelines: ReleaseArgs | OpenShiftPipelinesArgs
 
 
 class TektonControllers(pulumi.ComponentResource):

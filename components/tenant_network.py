@@ -39,6 +39,25 @@ Cloud DNS (port 53 of 169.254.169.254), and Azure's."""
 _DNS_PORTS: Final = (53, 5353)
 """5353 is the port of OpenShift's DNS pods, to which its Service leads port 53."""
 
+DNS: Final[dict[str, Any]] = {
+    "to": [
+        {
+            "namespaceSelector": {
+                "matchExpressions": [
+                    {
+                        "key": "kubernetes.io/metadata.name",
+                        "operator": "In",
+                        "values": list(_DNS_NAMESPACES),
+                    }
+                ]
+            }
+        },
+        *({"ipBlock": {"cidr": address}} for address in _DNS_ADDRESSES),
+    ],
+    "ports": [{"port": port, "protocol": protocol} for port in _DNS_PORTS for protocol in ("UDP", "TCP")],
+}
+"""A rule of egress: the cluster's DNS."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TenantNetwork:
@@ -86,23 +105,6 @@ def network_policy(
         Labels of the policy.
     """
     us = {"namespaceSelector": {"matchLabels": dict(own)}}
-    dns = {
-        "to": [
-            {
-                "namespaceSelector": {
-                    "matchExpressions": [
-                        {
-                            "key": "kubernetes.io/metadata.name",
-                            "operator": "In",
-                            "values": list(_DNS_NAMESPACES),
-                        }
-                    ]
-                }
-            },
-            *({"ipBlock": {"cidr": address}} for address in _DNS_ADDRESSES),
-        ],
-        "ports": [{"port": port, "protocol": protocol} for port in _DNS_PORTS for protocol in ("UDP", "TCP")],
-    }
     networks = _EVERYWHERE if network.egress is None else network.egress
     return {
         "apiVersion": "networking.k8s.io/v1",
@@ -113,16 +115,31 @@ def network_policy(
             "policyTypes": ["Ingress", "Egress"],
             "ingress": [{"from": [us]}],
             # A rule of its own for the tenant's pods: some networks don't count pods to any address block.
-            "egress": [{"to": [us]}, dns, *_outside(networks)],
+            "egress": [{"to": [us]}, DNS, *outside(networks)],
         },
     }
 
 
-def _outside(networks: Sequence[str]) -> list[dict[str, Any]]:
-    return [{"to": [_block(network) for network in networks]}] if networks else []
+def outside(networks: Sequence[str], left_out: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Make the rules of egress to networks.
+
+    Parameters
+    ----------
+    networks
+        The networks.
+    left_out
+        Networks that are not reached, even where they lie in those, beside what is in `METADATA`.
+
+    Returns
+    -------
+    list of dict
+        One rule, or none without any network: a rule without any would be one for everything.
+    """
+    return [{"to": [_block(network, left_out) for network in networks]}] if networks else []
 
 
-def _block(network: str) -> dict[str, Any]:
+def _block(network: str, left_out: Sequence[str]) -> dict[str, Any]:
     whole = ipaddress.ip_network(network)
-    inside = [str(one) for one in METADATA if one.version == whole.version and one.network_address in whole]
+    closed = (*METADATA, *map(ipaddress.ip_network, left_out))
+    inside = [str(one) for one in closed if one.version == whole.version and one.network_address in whole]
     return {"ipBlock": {"cidr": network, **({"except": inside} if inside else {})}}

@@ -4,12 +4,34 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from releases.images import ImageRules
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeploymentRules:
+    """What is changed in a Deployment; with no field given, nothing.
+
+    Attributes
+    ----------
+    replicas
+        Number of its pods.
+    arguments
+        What its first container is given behind its own arguments.
+    resources
+        Resources of its first container: what stands here takes the place of what stands there.
+    annotations
+        Annotations of its pods, which are made anew where these change.
+    """
+
+    replicas: int | None = None
+    arguments: Sequence[str] = ()
+    resources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +45,10 @@ class Adaptation:
     ----------
     config_maps
         By name of a ConfigMap of the release: keys and values that are set in its data, beside those there.
+    deployments
+        By name of a Deployment of the release: what is changed in it.
+    objects
+        Objects that are installed with it.
     images
         Mirrors, digests and the pull secret of its images.
     assigned_users
@@ -30,6 +56,8 @@ class Adaptation:
     """
 
     config_maps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    deployments: Mapping[str, DeploymentRules] = field(default_factory=dict)
+    objects: Sequence[Mapping[str, Any]] = ()
     images: ImageRules = field(default_factory=ImageRules)
     assigned_users: bool = False
 

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from releases import argocd
 from releases.adaptation import UNADAPTED, Adaptation
-from releases.catalog import ARGO_CD, ARGO_CD_HA, TEKTON_PIPELINES
+from releases.catalog import ARGO_CD, ARGO_CD_HA, TEKTON_CHAINS, TEKTON_PIPELINES
 from releases.errors import ReleaseError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from releases.adaptation import DeploymentRules
 
 RUN_SERVICE_ACCOUNT: Final = "pipeline"
 """ServiceAccount of tenants' namespaces on a cluster, under which runs execute when they name none."""
@@ -36,6 +38,16 @@ _EVERYWHERE: Final[Mapping[str, Mapping[str, Mapping[str, str]]]] = {
     ARGO_CD_HA: argocd.CONFIG,
 }
 """By release and ConfigMap: what is set in its data whatever the settings are, and whatever they say."""
+
+SIGNING_SECRET: Final = "signing-secrets"  # noqa: S105 -- the name of a Secret
+"""Secret with the key that Tekton Chains signs with, in its own namespace."""
+
+_LEFT_OUT: Final[Mapping[str, frozenset[tuple[str, str]]]] = {
+    # Published empty, for somebody to fill; the key is delivered for itself, and no later version of the
+    # release may empty it.
+    TEKTON_CHAINS: frozenset({("Secret", SIGNING_SECRET)}),
+}
+"""By release: kind and name of the objects that are not installed."""
 
 
 def transform(
@@ -65,6 +77,13 @@ def transform(
     objects = [copy.deepcopy(dict(manifest)) for manifest in manifests]
     for data in (adaptation.config_maps, _EVERYWHERE.get(name, {})):
         _set_config_maps(name, objects, data)
+    for deployment, rules in adaptation.deployments.items():
+        _set_deployment(_find(name, objects, "Deployment", deployment), rules)
+    left_out = _LEFT_OUT.get(name, frozenset())
+    for kind, one in sorted(left_out):
+        _find(name, objects, kind, one)
+    kept = [one for one in objects if (str(one.get("kind")), _name(one)) not in left_out]
+    objects = [*kept, *(copy.deepcopy(dict(one)) for one in adaptation.objects)]
     if name in (ARGO_CD, ARGO_CD_HA):
         objects = argocd.finish(name, objects, assigned_users=adaptation.assigned_users)
     return sorted(objects, key=_order)
@@ -93,15 +112,38 @@ def _order(manifest: Mapping[str, Any]) -> tuple[str, str, str, str]:
     )
 
 
+def _name(manifest: Mapping[str, Any]) -> str:
+    return str(manifest.get("metadata", {}).get("name", ""))
+
+
+def _find(release: str, objects: list[Manifest], kind: str, name: str) -> Manifest:
+    for manifest in objects:
+        if manifest.get("kind") == kind and _name(manifest) == name:
+            return manifest
+    raise ReleaseError(f"{release} has no {kind} {name}", "use a manifest of a version the catalog supports")
+
+
 def _set_config_maps(
-    name: str, objects: list[Manifest], config_maps: Mapping[str, Mapping[str, str]]
+    release: str, objects: list[Manifest], config_maps: Mapping[str, Mapping[str, str]]
 ) -> None:
-    for config_map, data in config_maps.items():
-        for manifest in objects:
-            if manifest.get("kind") == "ConfigMap" and manifest.get("metadata", {}).get("name") == config_map:
-                manifest["data"] = {**(manifest.get("data") or {}), **data}
-                break
-        else:
-            raise ReleaseError(
-                f"{name} has no ConfigMap {config_map}", "use a manifest of a version the catalog supports"
-            )
+    for name, data in config_maps.items():
+        manifest = _find(release, objects, "ConfigMap", name)
+        manifest["data"] = {**(manifest.get("data") or {}), **data}
+
+
+def _set_deployment(manifest: Manifest, rules: DeploymentRules) -> None:
+    if rules.replicas is not None:
+        manifest["spec"]["replicas"] = rules.replicas
+    template = manifest["spec"]["template"]
+    container = template["spec"]["containers"][0]
+    if rules.arguments:
+        container["args"] = [*(container.get("args") or []), *rules.arguments]
+    if rules.resources:
+        there = container.get("resources") or {}
+        container["resources"] = {
+            **there,
+            **{part: {**(there.get(part) or {}), **amounts} for part, amounts in rules.resources.items()},
+        }
+    if rules.annotations:
+        metadata = template.setdefault("metadata", {})
+        metadata["annotations"] = {**(metadata.get("annotations") or {}), **rules.annotations}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from components.access import Subject
+from components.openshift_pipelines import OpenShiftPipelinesArgs
 from components.own_images import SYNCER_IMAGE
 from components.release import ReleaseArgs
 from components.retention import RetentionArgs
@@ -14,9 +15,8 @@ from components.syncer_manifests import AgentPods
 from components.tenant_manifests import TenantAccess, TenantQuota
 from components.tenant_network import TenantNetwork
 from components.tenant_place import TenantPlace
-from components.unit import ClusterUnitArgs
 from releases.catalog import API_SYNCAGENT_CRDS, PYTHON_IMAGE, TEKTON_PIPELINES
-from stacks import mapping_images
+from stacks import mapping_images, mapping_tekton
 from stacks.tenant_settings import RoleSettings
 from stacks.vocabulary import Distribution, Egress
 
@@ -219,7 +219,7 @@ def tekton(
     provider: pulumi.ProviderResource,
     *,
     after: tuple[pulumi.Resource, ...],
-) -> ReleaseArgs | ClusterUnitArgs:
+) -> ReleaseArgs | OpenShiftPipelinesArgs:
     """Say how Tekton comes to a cluster: as a release, or on OpenShift by its operator.
 
     Parameters
@@ -236,7 +236,10 @@ def tekton(
     settings = environment.settings.compute_clusters[cluster]
     if settings.distribution is not Distribution.OPENSHIFT:
         return release_args(environment, cluster, TEKTON_PIPELINES, provider, after=after)
-    return ClusterUnitArgs(
+    tekton = environment.settings.tekton
+    return OpenShiftPipelinesArgs(
+        config_maps=mapping_tekton.config_maps(tekton),
+        performance=mapping_tekton.performance(tekton.controller),
         kubeconfig=str(environment.kubeconfig_file(cluster)),
         incarnation=settings.incarnation,
         state=settings.state,

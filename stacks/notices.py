@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _NOT_ACTED_ON: Final[Mapping[str, str]] = {
-    "tekton": "Tekton keeps the default timeout of its release",
     "gateway": "no gateway is installed",
     "gitops": "nothing is written to the repository",
     "monitoring": "no ServiceMonitor is made",

@@ -1,4 +1,4 @@
-"""The settings of the service's parts: syncer, Tekton, gateway, monitoring."""
+"""The settings of the service's parts: syncer, gateway, monitoring."""
 
 from collections.abc import Mapping
 from typing import Annotated, Self
@@ -52,16 +52,6 @@ class SyncerSettings(Section):
                 "raise memoryLimit, or lower memoryRequest",
             )
         return self
-
-
-class TektonSettings(Section):
-    """Tekton on the clusters."""
-
-    default_timeout_minutes: Annotated[int, Field(strict=True, ge=1, le=10_080)] = Field(
-        default=60,
-        title="Default timeout",
-        description="Minutes after which a run is stopped that states no timeout of its own.",
-    )
 
 
 class TlsSettings(Section):

@@ -12,10 +12,10 @@ from stacks.part_settings import (
     GatewaySettings,
     MonitoringSettings,
     SyncerSettings,
-    TektonSettings,
 )
 from stacks.problems import refuse
 from stacks.sections import Section
+from stacks.tekton_settings import TektonSettings
 from stacks.tenant_settings import TenantSettings
 from stacks.vocabulary import (
     KCP_TARGET,

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from tests.support.apiserver import ControlPlane
 
 PROGRAM = """
+from components.openshift_pipelines import OpenShiftPipelinesArgs
 from components.tekton import TektonControllers, TektonControllersArgs
-from components.unit import ClusterUnitArgs
 
-units = ClusterUnitArgs(kubeconfig="kubeconfig", incarnation=0, state="active")
+units = OpenShiftPipelinesArgs(kubeconfig="kubeconfig", incarnation=0, state="active")
 TektonControllers("east", TektonControllersArgs(pipelines=units))
 """
 

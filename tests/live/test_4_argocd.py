@@ -16,6 +16,7 @@ from local.layout import default_layout
 from local.network import Network
 from releases.adaptation import Adaptation
 from releases.catalog import ARGO_CD
+from releases.fetch import Directory
 from releases.prepare import prepare
 from tests.support.git_server import GitServer, git_server
 from tests.support.live import ROOT, kubectl, local
@@ -137,7 +138,7 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Followed]:
                 }
             }
         ),
-        directory=ROOT / ".local/releases",
+        source=Directory(path=ROOT / ".local/releases"),
         root=project.directory,
         folder=Path("manifests"),
     )

@@ -32,7 +32,18 @@ _TRICKY = ("service", "compute", "tenants", "tenant", "parent", "default", "a", 
 _PEOPLE = ("alice", "bob", "erin@example.com", "oidc:leads")
 _PARTS: Mapping[str, object] = {
     "syncer": {"replicas": 2, "memoryLimit": "1Gi"},
-    "tekton": {"defaultTimeoutMinutes": 90},
+    "tekton": {
+        "defaultTimeoutMinutes": 90,
+        "defaults": {"cpuRequest": "50m", "memoryLimit": "1Gi", "maxMatrixCombinations": 32},
+        "features": {"apiFields": "stable", "resultsFrom": "sidecar-logs", "maxResultSize": 65536},
+        "resolvers": {
+            "git": {"timeoutSeconds": 90},
+            "hub": {"enabled": False},
+            "cluster": {"enabled": True, "namespaces": ["shared-pipelines", "catalog"]},
+            "blockedNetworks": ["10.0.0.0/8"],
+        },
+        "controller": {"replicas": 2, "threads": 8, "requestsPerSecond": 50, "burst": 100},
+    },
     "argocd": {
         "enabled": True,
         "syncIntervalSeconds": 60,

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from stacks.loader import read_stack_file
+from stacks.mapping_releases import adaptation
 from stacks.wanted_releases import wanted_releases
 from tests.support.recording import CREDENTIAL, TOKEN, Recorder, environment, made_up_release, record
 
@@ -81,7 +82,9 @@ def test_commands_run_constant_scripts() -> None:
 
 def test_a_release_is_updated_never_replaced_when_its_manifest_changes() -> None:
     apply = dev().named("local-a-tekton-pipelines-apply")
-    assert apply.inputs["environment"]["UNIT_SHA256"] == made_up_release("tekton-pipelines", "v1.6.0").sha256
+    adapted = adaptation(read_stack_file(PROJECT / "Pulumi.dev.yaml"), "local-a", "tekton-pipelines")
+    release = made_up_release("tekton-pipelines", "v1.6.0", adapted)
+    assert apply.inputs["environment"]["UNIT_SHA256"] == release.sha256
     assert apply.inputs["create"] == apply.inputs["update"]
     assert "triggers" not in apply.inputs
 

@@ -17,6 +17,7 @@ from stacks.image_sources import read_images
 from stacks.loader import LoadedEnvironment, load
 from stacks.problems import SettingsError
 from tests.support.recording import REGISTRY_PASSWORD, Recorder, environment, record, start_engine
+from tests.support.tekton import config_maps
 
 DIGEST = "sha256:" + "a1" * 32
 MIRRORS = {
@@ -176,10 +177,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }
     for name in ("kcp.yaml", "a.yaml"):
         (tmp_path / name).write_text(json.dumps(kubeconfig))
-    maps = [
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {}}
-        for name in ("config-defaults", "feature-flags", "resolvers-feature-flags", "config-registry-cert")
-    ]
+    maps = config_maps()
     (tmp_path / "releases").mkdir()
     tekton = [*maps, pod("quay.io/tekton/controller:v1")]
     (tmp_path / "releases/tekton-pipelines-v1.6.0.yaml").write_text(yaml.safe_dump_all(tekton))

@@ -21,6 +21,7 @@ from stacks.sections import Section
 from stacks.settings import EnvironmentSettings, known_keys
 from stacks.validation import validated
 from tests.support.recording import CREDENTIAL, start_engine
+from tests.support.tekton import config_maps
 
 PROJECT = Path(__file__).parents[3]
 KCP = {"kubeconfig": {"path": "kcp.yaml"}}
@@ -145,11 +146,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("kcp.yaml", "a.yaml"):
         (tmp_path / name).write_text(json.dumps(kubeconfig))
     (tmp_path / "releases").mkdir()
-    config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": "tekton-pipelines"}}
-    tekton = [
-        {**config_map, "metadata": {"name": name}, "data": {}}
-        for name in ("config-defaults", "feature-flags")
-    ]
+    tekton = config_maps()
     (tmp_path / "releases/tekton-pipelines-v1.6.0.yaml").write_text(yaml.safe_dump_all(tekton))
     (tmp_path / "releases/api-syncagent-crds-v0.7.0.yaml").write_text(yaml.safe_dump_all(tekton[:1]))
     return tmp_path

@@ -1,0 +1,168 @@
+"""What the settings of Tekton become in its releases."""
+
+import json
+from typing import Any
+
+import pytest
+
+from components.tenant_network import METADATA
+from releases.catalog import TEKTON_CHAINS, TEKTON_PIPELINES
+from releases.transform import SIGNING_SECRET, transform
+from stacks.mapping_releases import adaptation
+from stacks.mapping_tekton import config_maps
+from stacks.tekton_settings import TektonSettings
+from tests.support.recording import environment
+from tests.support.tekton import CONFIG_MAPS, controller
+from tests.support.tekton import config_maps as published
+
+
+def installed(**settings: object) -> dict[str, dict[str, Any]]:
+    """Transform the made-up release by settings, and give its objects by name."""
+    of = environment({"a": {}}, tekton=settings)
+    made = transform(TEKTON_PIPELINES, [*published(), controller()], adaptation(of, "a", TEKTON_PIPELINES))
+    return {one["metadata"]["name"]: one for one in made}
+
+
+def test_every_config_map_that_is_set_is_one_of_the_release() -> None:
+    assert set(config_maps(TektonSettings())) == set(CONFIG_MAPS)
+
+
+def test_by_default_no_tenant_reaches_anothers_pipelines_or_any_url() -> None:
+    made = installed()
+    flags = made["resolvers-feature-flags"]["data"]
+    assert flags["enable-cluster-resolver"] == flags["enable-http-resolver"] == "false"
+    assert flags["enable-git-resolver"] == flags["enable-hub-resolver"] == "true"
+    cluster = made["cluster-resolver-config"]["data"]
+    assert (cluster["allowed-namespaces"], cluster["blocked-namespaces"]) == ("", "*")
+
+
+def test_the_cluster_resolver_reads_from_the_named_namespaces_alone() -> None:
+    made = installed(resolvers={"cluster": {"enabled": True, "namespaces": ["z", "a", "z"]}})
+    assert made["resolvers-feature-flags"]["data"]["enable-cluster-resolver"] == "true"
+    assert made["cluster-resolver-config"]["data"] == {"allowed-namespaces": "a,z", "blocked-namespaces": "*"}
+
+
+def test_no_token_of_ours_is_lent_to_tenants_fetches() -> None:
+    git = installed()["git-resolver-config"]["data"]
+    assert not [key for key in git if "token" in key]
+
+
+def test_no_events_of_tenants_are_sent_anywhere() -> None:
+    made = installed()
+    assert made["feature-flags"]["data"]["send-cloudevents-for-runs"] == "false"
+    assert "default-cloud-events-sink" not in made["config-defaults"]["data"]
+
+
+def test_what_must_hold_holds_whatever_the_settings_say() -> None:
+    made = installed(features={"readOnlyRootFilesystem": True})
+    assert made["feature-flags"]["data"]["set-security-context"] == "true"
+    assert made["config-defaults"]["data"]["default-service-account"] == "pipeline"
+
+
+def test_defaults_reach_tekton_in_its_own_units() -> None:
+    made = installed(
+        defaultTimeoutMinutes=90,
+        defaults={"cpuRequest": "50m", "memoryLimit": "1Gi", "imagePullBackOffMinutes": 5},
+        resolvers={"timeoutSeconds": 30},
+    )["config-defaults"]["data"]
+    assert made["default-timeout-minutes"] == "90"
+    assert made["default-imagepullbackoff-timeout"] == "5m"
+    assert made["default-maximum-resolution-timeout"] == "30s"
+    assert json.loads(made["default-container-resource-requirements"]) == {
+        "default": {"requests": {"cpu": "50m"}, "limits": {"memory": "1Gi"}}
+    }
+    assert json.loads(made["default-pod-template"]) == {"automountServiceAccountToken": False}
+
+
+def test_without_settings_the_controller_is_as_it_was_published() -> None:
+    assert installed()["tekton-pipelines-controller"] == controller()
+
+
+def test_the_controllers_pods_share_the_runs_and_start_anew_where_the_shares_change() -> None:
+    made = installed(controller={"replicas": 3, "threads": 8, "requestsPerSecond": 50, "burst": 101})
+    assert made["config-leader-election-controller"]["data"]["buckets"] == "3"
+    spec = made["tekton-pipelines-controller"]["spec"]
+    assert spec["replicas"] == 3
+    assert spec["template"]["metadata"]["annotations"] == {"pipeline-service/shares": "3"}
+    # Tekton doubles both (cmd/controller/main.go).
+    assert spec["template"]["spec"]["containers"][0]["args"][2:] == [
+        *("-threads-per-controller", "8"),
+        *("-kube-api-qps", "25"),
+        *("-kube-api-burst", "50"),
+    ]
+
+
+def test_the_controllers_memory_is_set_beside_what_stands_there() -> None:
+    made = installed(controller={"memoryRequest": "256Mi", "memoryLimit": "1Gi", "cpuRequest": "200m"})
+    [container] = made["tekton-pipelines-controller"]["spec"]["template"]["spec"]["containers"]
+    assert container["resources"] == {
+        "requests": {"cpu": "200m", "memory": "256Mi"},
+        "limits": {"memory": "1Gi"},
+    }
+
+
+@pytest.mark.parametrize("blocked", [[], ["10.0.0.0/8"]])
+def test_resolvers_reach_no_metadata_service_and_no_blocked_network(blocked: list[str]) -> None:
+    policy = installed(resolvers={"blockedNetworks": blocked})["resolvers"]
+    assert policy["spec"]["policyTypes"] == ["Egress"]
+    blocks = [
+        place["ipBlock"]
+        for rule in policy["spec"]["egress"]
+        for place in rule.get("to", ())
+        if "ipBlock" in place
+    ]
+    whole = {block["cidr"]: block["except"] for block in blocks if "except" in block}
+    closed = {4: list(blocked), 6: []}
+    for network in METADATA:
+        closed[network.version].append(str(network))
+    assert {cidr: sorted(out) for cidr, out in whole.items()} == {
+        "0.0.0.0/0": sorted(closed[4]),
+        "::/0": sorted(closed[6]),
+    }
+    # A rule without addresses would reach the metadata service on port 80, and a blocked one on any.
+    ports = [rule["ports"] for rule in policy["spec"]["egress"] if "to" not in rule]
+    assert [[one["port"] for one in some] for some in ports] == ([] if blocked else [[443, 6443]])
+
+
+def test_offline_no_resolver_that_reaches_out_is_on() -> None:
+    mirrors = {"ghcr.io": "m.example/ghcr"}
+    of = environment({"a": {}}, imageRepository={"offline": True, "mirrors": mirrors})
+    flags = adaptation(of, "a", TEKTON_PIPELINES).config_maps["resolvers-feature-flags"]
+    assert set(flags.values()) == {"false"}
+
+
+def test_settings_of_tekton_leave_other_releases_alone() -> None:
+    other = environment({"a": {}}, tekton={"features": {"apiFields": "alpha"}})
+    assert adaptation(other, "a", "api-syncagent-crds") == adaptation(
+        environment({"a": {}}), "a", "api-syncagent-crds"
+    )
+
+
+def chains_release() -> list[dict[str, Any]]:
+    of = {"namespace": "tekton-chains"}
+    return [
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {**of, "name": SIGNING_SECRET}},
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {**of, "name": "chains-config"}},
+    ]
+
+
+def test_the_releases_own_empty_signing_secret_is_not_installed() -> None:
+    of = environment({"a": {}}, tekton={"chains": {"enabled": True, "signingKey": {"secret": "k"}}})
+    made = transform(TEKTON_CHAINS, chains_release(), adaptation(of, "a", TEKTON_CHAINS))
+    assert [one["kind"] for one in made] == ["ConfigMap"]
+
+
+@pytest.mark.parametrize(
+    ("repository", "storage", "images"),
+    [(None, "tekton", ""), ("registry.example.com/signed", "tekton,oci", "oci")],
+)
+def test_chains_signs_both_kinds_and_tells_no_public_log(
+    repository: str | None, storage: str, images: str
+) -> None:
+    chains = {"enabled": True, "signingKey": {"secret": "k"}, "ociRepository": repository}
+    of = environment({"a": {}}, tekton={"chains": chains})
+    data = adaptation(of, "a", TEKTON_CHAINS).config_maps["chains-config"]
+    assert data["artifacts.taskrun.storage"] == data["artifacts.pipelinerun.storage"] == storage
+    assert data["artifacts.oci.storage"] == images
+    assert data.get("storage.oci.repository") == repository
+    assert data["transparency.enabled"] == "false"
