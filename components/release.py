@@ -12,6 +12,9 @@ from components.kubernetes_object import KubernetesObject
 from components.unit import ClusterUnitArgs, UnitArgs, register_unit
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from components.kubernetes_object import Manifest
     from releases.prepare import PreparedRelease
 
 WAIT_SECONDS: Final = 600
@@ -32,12 +35,18 @@ class ReleaseArgs(ClusterUnitArgs):
         The cluster's API server.
     pull_secret
         With what its images are pulled: a `.docker/config.json`, base64; None: without.
+    objects
+        What its pods need beside it, in namespaces of its own, by the rest of their names.
+    let_go
+        Finalizers that its controllers put on objects of others, `{resource, finalizer}`.
     """
 
     release: PreparedRelease
     adopt: bool = False
     cluster: pulumi.ProviderResource = field(repr=False)
     pull_secret: pulumi.Input[str] | None = field(default=None, repr=False)
+    objects: Mapping[str, Manifest] = field(default_factory=dict, repr=False)
+    let_go: Sequence[Mapping[str, str]] = ()
 
 
 class Release(pulumi.ComponentResource):
@@ -69,11 +78,15 @@ class Release(pulumi.ComponentResource):
                 incarnation=args.incarnation,
                 adopt=args.adopt,
                 wait_seconds=WAIT_SECONDS,
+                let_go=args.let_go,
                 state=args.state,
             ),
             parent=self,
             depends_on=args.after,
-            between=lambda apply: self._pull_secrets(name, args, apply),
+            between=lambda apply: [
+                *self._pull_secrets(name, args, apply),
+                *self._objects(name, args, apply),
+            ],
         )
         self.register_outputs({"version": args.release.version})
 
@@ -90,4 +103,12 @@ class Release(pulumi.ComponentResource):
                 depends_on=[apply],
             )
             for namespace in args.release.contents.pod_namespaces
+        ]
+
+    def _objects(self, name: str, args: ReleaseArgs, apply: pulumi.Resource) -> list[pulumi.Resource]:
+        return [
+            KubernetesObject(
+                f"{name}-{part}", manifest, provider=args.cluster, parent=self, depends_on=[apply]
+            )
+            for part, manifest in args.objects.items()
         ]

@@ -86,6 +86,9 @@ class UnitArgs:
     leftovers
         What others made on its behalf and leave behind when it is deleted: `{resource, namespace, selector}`
         as `kubectl delete` takes them.
+    let_go
+        Finalizers that what it installs puts on objects of others, and that are taken off once it is deleted:
+        `{resource, finalizer}`, the resource as kubectl takes it.
     state
         State of the cluster: an `unreachable` one's unit is left as it is, a `gone` one's is forgotten.
     lies_in
@@ -111,6 +114,7 @@ class UnitArgs:
     force: bool = False
     adopt: bool = False
     leftovers: Sequence[Mapping[str, str]] = ()
+    let_go: Sequence[Mapping[str, str]] = ()
     state: str = "active"
     lies_in: pulumi.Input[str] | None = None
     protect: bool = False
@@ -153,6 +157,9 @@ def environment(args: UnitArgs) -> dict[str, pulumi.Input[str]]:
         "UNIT_ADOPT": "true" if args.adopt else None,
         "UNIT_LEFTOVERS": json.dumps([dict(one) for one in args.leftovers], sort_keys=True)
         if args.leftovers
+        else None,
+        "UNIT_LET_GO": json.dumps([dict(one) for one in args.let_go], sort_keys=True)
+        if args.let_go
         else None,
         "UNIT_LIES_IN": args.lies_in,
         "UNIT_ABANDONED": "true" if args.state == "gone" else None,

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from stacks import argocd_checks, image_checks, partial, quota_checks, release_checks
+from stacks import argocd_checks, image_checks, partial, quota_checks, release_checks, tekton_checks
 from stacks.problems import Problem, key_path, nearest, shown
 from stacks.settings import DEFAULT_POOL, TENANTS, KcpSettings
 from stacks.tenant_settings import NetworkSettings, TenantSettings
@@ -62,6 +62,7 @@ def cross_check(sections: Entry) -> list[Problem]:
         *image_checks.check(sections),
         *quota_checks.check(sections),
         *release_checks.check(sections),
+        *tekton_checks.check(sections),
     ]
 
 

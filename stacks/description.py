@@ -12,6 +12,7 @@ from stacks.outputs import (
     EnvironmentOutputs,
     GatewayOutputs,
     KcpOutputs,
+    SigningOutputs,
     TenantOutputs,
 )
 from stacks.vocabulary import Distribution
@@ -59,6 +60,9 @@ def describe(environment: LoadedEnvironment) -> EnvironmentOutputs:
         },
         tenants=tenants,
         gateway=GatewayOutputs(),
+        signing=SigningOutputs(
+            public_key=None if environment.signing_key is None else environment.signing_key.public
+        ),
     )
 
 

@@ -92,7 +92,9 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
         argocds = () if argocd is None else (ArgoCd(name, argocd),)
         # Tekton's release; on a cluster of distribution openshift, the operator that brings it.
         pipelines = mapping.tekton(environment, name, cluster, after=before_releases)
-        tekton = TektonControllers(name, TektonControllersArgs(pipelines=pipelines))
+        # Triggers and Chains, where they are wanted.
+        more = mapping.beside_pipelines(environment, name, cluster, after=before_releases)
+        tekton = TektonControllers(name, TektonControllersArgs(pipelines=pipelines, more=more))
         syncers[name] = Syncer(
             name,
             SyncerArgs(

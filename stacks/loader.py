@@ -26,6 +26,7 @@ from stacks.mapping_releases import adaptation
 from stacks.notices import notices
 from stacks.problems import PROJECT, Problem, SettingsError, key_path, shown
 from stacks.settings import EnvironmentSettings, ReleasesSettings
+from stacks.signing import SigningKey, read_signing_key
 from stacks.validation import validated
 from stacks.vocabulary import KCP_TARGET
 from stacks.wanted_releases import wanted_releases
@@ -59,6 +60,8 @@ class LoadedEnvironment:
         How images are named and pulled.
     secrets
         The stack's secret texts, by the keys of its configuration.
+    signing_key
+        What Tekton Chains signs with; None without it.
     """
 
     stack: str
@@ -68,6 +71,7 @@ class LoadedEnvironment:
     folder: Path
     images: Images = field(default_factory=Images)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    signing_key: SigningKey | None = None
 
     @property
     def kcp(self) -> Kubeconfig:
@@ -150,6 +154,8 @@ def load(project: Path | None = None) -> LoadedEnvironment:
     folder = Path(RUN_FOLDER) / stack
     images, wrong = read_images(settings.image_repository, root, values)
     problems += wrong
+    signing_key, wrong = read_signing_key(settings.tekton.chains, values)
+    problems += wrong
     prepared = _prepared(settings, images, root, folder, problems)
     if problems:
         raise SettingsError(problems)
@@ -161,6 +167,7 @@ def load(project: Path | None = None) -> LoadedEnvironment:
         folder=folder,
         images=images,
         secrets={key: value for key, value in values.items() if key in secrets and isinstance(value, str)},
+        signing_key=signing_key,
     )
     if not pulumi.runtime.is_dry_run():
         for name, kubeconfig in targets.items():

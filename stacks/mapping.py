@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
+
+import pulumi
 
 from components.access import Subject
 from components.openshift_pipelines import OpenShiftPipelinesArgs
@@ -12,17 +15,17 @@ from components.retention import RetentionArgs
 from components.retention_manifests import RetentionPods
 from components.retention_prune import Policy
 from components.syncer_manifests import AgentPods
+from components.tekton import CHAINS_FINALIZERS, signing_secret
 from components.tenant_manifests import TenantAccess, TenantQuota
 from components.tenant_network import TenantNetwork
 from components.tenant_place import TenantPlace
-from releases.catalog import API_SYNCAGENT_CRDS, PYTHON_IMAGE, TEKTON_PIPELINES
+from releases.catalog import API_SYNCAGENT_CRDS, PYTHON_IMAGE, TEKTON_CHAINS, TEKTON_PIPELINES
 from stacks import mapping_images, mapping_tekton
 from stacks.tenant_settings import RoleSettings
 from stacks.vocabulary import Distribution, Egress
+from stacks.wanted_releases import beside_pipelines as beside
 
 if TYPE_CHECKING:
-    import pulumi
-
     from stacks.loader import LoadedEnvironment
     from stacks.sections import SubjectsSettings
     from stacks.tenant_settings import AccessSettings, NetworkSettings, QuotaSettings, TenantSettings
@@ -245,6 +248,41 @@ def tekton(
         state=settings.state,
         after=after,
     )
+
+
+def beside_pipelines(
+    environment: LoadedEnvironment,
+    cluster: str,
+    provider: pulumi.ProviderResource,
+    *,
+    after: tuple[pulumi.Resource, ...],
+) -> tuple[ReleaseArgs, ...]:
+    """Say which of Tekton's releases come to a cluster after Tekton Pipelines, in their order.
+
+    Parameters
+    ----------
+    environment
+        The environment.
+    cluster
+        Name of the cluster.
+    provider
+        API server of the cluster.
+    after
+        What must be there before them, and stay until they are gone.
+    """
+    wanted = environment.prepared[cluster]
+    names = [name for name in beside(environment.settings) if name in wanted]
+    return tuple(
+        _with_signing_key(environment, release_args(environment, cluster, name, provider, after=after))
+        for name in names
+    )
+
+
+def _with_signing_key(environment: LoadedEnvironment, args: ReleaseArgs) -> ReleaseArgs:
+    if args.release.name != TEKTON_CHAINS or environment.signing_key is None:
+        return args
+    key = pulumi.Output.secret(environment.signing_key.private)
+    return replace(args, objects={"signing-key": signing_secret(key)}, let_go=CHAINS_FINALIZERS)
 
 
 def release_args(

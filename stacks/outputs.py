@@ -95,6 +95,16 @@ class GatewayOutputs(Group):
     url: str | None = Field(default=None, title="URL", description="Its address; none before there is one.")
 
 
+class SigningOutputs(Group):
+    """How signatures of what runs did are verified."""
+
+    public_key: str | None = Field(
+        default=None,
+        title="Public key",
+        description="Key (PEM) that verifies what Tekton Chains signs on every cluster; none without Chains.",
+    )
+
+
 class EnvironmentOutputs(Group):
     """Everything a stack exports that is not secret."""
 
@@ -108,6 +118,10 @@ class EnvironmentOutputs(Group):
     )
     tenants: Mapping[str, TenantOutputs] = Field(title="Tenants", description="The tenants by name.")
     gateway: GatewayOutputs = Field(title="Gateway", description="The gateway for Git events.")
+    # With a default: what an earlier program exported is still read.
+    signing: SigningOutputs = Field(
+        default=SigningOutputs(), title="Signing", description="How signatures are verified."
+    )
 
 
 def exported(outputs: EnvironmentOutputs) -> dict[str, Any]:

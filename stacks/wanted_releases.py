@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from releases.catalog import API_SYNCAGENT_CRDS, ARGO_CD, ARGO_CD_HA, TEKTON_PIPELINES, catalog
+from releases.catalog import (
+    API_SYNCAGENT_CRDS,
+    ARGO_CD,
+    ARGO_CD_HA,
+    TEKTON_CHAINS,
+    TEKTON_PIPELINES,
+    TEKTON_TRIGGERS,
+    TEKTON_TRIGGERS_INTERCEPTORS,
+    catalog,
+)
 from stacks.vocabulary import Distribution
 
 if TYPE_CHECKING:
@@ -74,8 +83,22 @@ def _version(settings: EnvironmentSettings, cluster: ComputeClusterSettings, rel
     return {release: catalog()[release].version, **settings.releases.versions, **of_the_pool}[release]
 
 
+def beside_pipelines(settings: EnvironmentSettings) -> tuple[str, ...]:
+    """Name the releases of Tekton's that come after Tekton Pipelines, in the order in which they do.
+
+    Parameters
+    ----------
+    settings
+        The settings.
+    """
+    triggers = (TEKTON_TRIGGERS, TEKTON_TRIGGERS_INTERCEPTORS) if settings.tekton.triggers.enabled else ()
+    chains = (TEKTON_CHAINS,) if settings.tekton.chains.enabled else ()
+    return (*triggers, *chains)
+
+
 def _names(settings: EnvironmentSettings, cluster: ComputeClusterSettings) -> set[str]:
     # To OpenShift, Tekton comes by its operator.
-    tekton = {TEKTON_PIPELINES} if cluster.distribution is Distribution.KUBERNETES else set()
+    on_kubernetes = cluster.distribution is Distribution.KUBERNETES
+    tekton = {TEKTON_PIPELINES, *beside_pipelines(settings)} if on_kubernetes else set()
     argocd = argocd_release(settings)
     return {API_SYNCAGENT_CRDS, *tekton, *([argocd] if argocd else [])}

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
     from units.kubectl import Kubectl
     from units.manifest import Identity
-    from units.request import Leftover, Request
+    from units.request import Leftover, LetGo, Request
 
 _DRAIN_SECONDS: Final = 90
 _STAGE_SECONDS: Final = 180
 _PAUSE_SECONDS: Final = 2.0
+_LET_GO_PASSES: Final = 3
+"""A controller that is just ending may still put its finalizer on objects that were let go already."""
 _GRANTS: Final = ("RoleBinding", "ClusterRoleBinding", "Role", "ClusterRole")
 
 _NO_MATCH: Final = re.compile(r'no matches for kind "([^"]+)" in version "([^"]+)"')
@@ -69,6 +71,8 @@ def delete(kubectl: Kubectl, request: Request) -> str:
         _delete(kubectl, request, stage)
     for leftover in request.leftovers:
         _delete_leftover(kubectl, leftover)
+    for held in request.let_go:
+        _let_go(kubectl, held)
     # The record goes only now: until here a delete that was cut off can be finished by the next.
     kubectl.run(
         "delete",
@@ -232,8 +236,29 @@ def _remaining(kubectl: Kubectl, request: Request) -> list[tuple[str, dict[str, 
 
 
 def _release(kubectl: Kubectl, request: Request, resource: str, item: dict[str, Any]) -> None:
+    _take_off(kubectl, resource, item, request.release_finalizers)
+
+
+def _let_go(kubectl: Kubectl, held: LetGo) -> None:
+    """Take a finalizer off all objects: whoever would have done so is gone, and their deletion would hang."""
+    for _ in range(_LET_GO_PASSES):
+        try:
+            listed = kubectl.get(held.resource, "--all-namespaces")
+        except KubectlError as error:
+            if UNSERVED not in error.stderr:
+                raise
+            return
+        items = (listed or {"items": []})["items"]
+        left = [item for item in items if held.finalizer in item["metadata"].get("finalizers", [])]
+        if not left:
+            return
+        for item in left:
+            _take_off(kubectl, held.resource, item, (held.finalizer,))
+
+
+def _take_off(kubectl: Kubectl, resource: str, item: dict[str, Any], finalizers: Sequence[str]) -> None:
     metadata = item["metadata"]
-    kept = [one for one in metadata.get("finalizers", []) if one not in request.release_finalizers]
+    kept = [one for one in metadata.get("finalizers", []) if one not in finalizers]
     try:
         kubectl.run(
             "patch",

@@ -53,6 +53,22 @@ class Leftover:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LetGo:
+    """A finalizer that what the unit installed has put on objects of others, and that nobody else takes off.
+
+    Attributes
+    ----------
+    resource
+        `<resource>.<group>`, as kubectl takes it, of the objects: those of all namespaces.
+    finalizer
+        The finalizer.
+    """
+
+    resource: str
+    finalizer: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """What a unit is asked to do.
 
@@ -90,6 +106,8 @@ class Request:
         Resources whose unfinished objects are cancelled once it is applied.
     leftovers
         What goes after the unit's own objects.
+    let_go
+        Finalizers that are taken off the objects of others once the unit is gone.
     force
         Whether fields that somebody else holds are taken at once, not only at a raised incarnation.
     adopt
@@ -114,6 +132,7 @@ class Request:
     release_finalizers: tuple[str, ...]
     cancel: tuple[str, ...]
     leftovers: tuple[Leftover, ...]
+    let_go: tuple[LetGo, ...]
     force: bool
     adopt: bool
     abandoned: bool
@@ -191,6 +210,7 @@ def read_request(environment: Mapping[str, str]) -> Request:
         release_finalizers=tuple(_json_list(environment, "UNIT_RELEASE_FINALIZERS")),
         cancel=tuple(_json_list(environment, "UNIT_CANCEL")),
         leftovers=tuple(Leftover(**entry) for entry in _json_list(environment, "UNIT_LEFTOVERS")),
+        let_go=tuple(LetGo(**entry) for entry in _json_list(environment, "UNIT_LET_GO")),
         force=environment.get("UNIT_FORCE") == "true",
         adopt=environment.get("UNIT_ADOPT") == "true",
         abandoned=abandoned,

@@ -43,6 +43,7 @@ _PARTS: Mapping[str, object] = {
             "blockedNetworks": ["10.0.0.0/8"],
         },
         "controller": {"replicas": 2, "threads": 8, "requestsPerSecond": 50, "burst": 100},
+        "chains": {"signingKey": {"secret": SECRET}, "ociRepository": "registry.example.com/signed"},
     },
     "argocd": {
         "enabled": True,

@@ -24,6 +24,7 @@ from stacks.loader import LoadedEnvironment
 from stacks.mapping_releases import adaptation
 from stacks.outputs import EnvironmentOutputs
 from stacks.settings import EnvironmentSettings
+from stacks.signing import SigningKey
 from stacks.wanted_releases import wanted_releases
 
 TOKEN = "bWFkZS11cC10b2tlbg=="
@@ -40,6 +41,8 @@ CONTENTS = {
     )
 }
 """What made-up releases hold."""
+
+SIGNING_KEY = SigningKey(private="made-up-private-key", public="made-up-public-key")
 
 REGISTRY_PASSWORD = "made-up-registry-password"
 
@@ -184,6 +187,7 @@ def loaded(settings: EnvironmentSettings) -> LoadedEnvironment:
         folder=Path(".run/dev"),
         images=images,
         secrets=defaultdict(lambda: CREDENTIAL),
+        signing_key=SIGNING_KEY if settings.tekton.chains.enabled else None,
     )
 
 

@@ -20,6 +20,7 @@ CONTRACT = {
     "computeClusters",
     "tenants",
     "gateway",
+    "signing",
 }
 
 

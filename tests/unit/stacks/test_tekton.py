@@ -1,17 +1,21 @@
 """What the settings of Tekton become in its releases."""
 
+import itertools
 import json
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from components.tenant_network import METADATA
 from releases.catalog import TEKTON_CHAINS, TEKTON_PIPELINES
 from releases.transform import SIGNING_SECRET, transform
 from stacks.mapping_releases import adaptation
 from stacks.mapping_tekton import config_maps
-from stacks.tekton_settings import TektonSettings
-from tests.support.recording import environment
+from stacks.signing import read_signing_key
+from stacks.tekton_settings import ChainsSettings, TektonSettings
+from tests.support.recording import SIGNING_KEY, environment, record
 from tests.support.tekton import CONFIG_MAPS, controller
 from tests.support.tekton import config_maps as published
 
@@ -166,3 +170,100 @@ def test_chains_signs_both_kinds_and_tells_no_public_log(
     assert data["artifacts.oci.storage"] == images
     assert data.get("storage.oci.repository") == repository
     assert data["transparency.enabled"] == "false"
+
+
+CHAINS = {"enabled": True, "signingKey": {"secret": "k"}}
+
+
+def pem(
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, *, form: str = "PKCS8", password: str = ""
+) -> str:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        getattr(serialization.PrivateFormat, form),
+        serialization.BestAvailableEncryption(password.encode())
+        if password
+        else serialization.NoEncryption(),
+    ).decode()
+
+
+@pytest.mark.parametrize("form", ["PKCS8", "TraditionalOpenSSL"])
+def test_a_signing_key_is_given_to_chains_in_the_one_form_it_reads(form: str) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    read, problems = read_signing_key(ChainsSettings.model_validate(CHAINS), {"k": pem(key, form=form)})
+    assert not problems
+    assert read is not None
+    assert read.private == pem(key)
+    signature = key.sign(b"made", ec.ECDSA(hashes.SHA256()))
+    public = serialization.load_pem_public_key(read.public.encode())
+    assert isinstance(public, ec.EllipticCurvePublicKey)
+    public.verify(signature, b"made", ec.ECDSA(hashes.SHA256()))
+    assert read.private not in repr(read)
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("hunter2", "is not a private key as PEM"),
+        (pem(ec.generate_private_key(ec.SECP256R1()), password="hunter2"), "with a password"),
+        (pem(ec.generate_private_key(ec.SECP256K1())), "P-256, P-384 or P-521"),
+        (pem(rsa.generate_private_key(65537, 2048)), "is not an EC private key"),
+    ],
+    ids=["text", "password", "curve", "rsa"],
+)
+@pytest.mark.parametrize("enabled", [True, False])
+def test_what_chains_cant_sign_with_is_refused_and_not_shown(value: str, why: str, *, enabled: bool) -> None:
+    settings = ChainsSettings.model_validate({**CHAINS, "enabled": enabled})
+    read, [problem] = read_signing_key(settings, {"k": value})
+    assert read is None
+    assert why in problem.why
+    assert "openssl genpkey" in problem.mend
+    assert value.splitlines()[-1] not in str(problem)
+
+
+def test_a_key_that_waits_for_chains_is_not_handed_out() -> None:
+    settings = ChainsSettings.model_validate({**CHAINS, "enabled": False})
+    assert read_signing_key(settings, {"k": pem(ec.generate_private_key(ec.SECP256R1()))}) == (None, [])
+
+
+def test_triggers_and_chains_come_after_pipelines_on_every_cluster_and_before_the_syncer() -> None:
+    settings = environment({"a": {}, "b": {}}, tekton={"triggers": {"enabled": True}, "chains": CHAINS})
+    recorder, outputs = record(settings)
+    order = ("pipelines", "triggers", "triggers-interceptors", "chains")
+    for cluster in ("a", "b"):
+        names = [f"{cluster}-tekton-{part}" for part in order]
+        for one, other in itertools.pairwise(names):
+            assert recorder.named(f"{one}-ready").urn in recorder.reaches(
+                recorder.named(f"{other}-apply").urn
+            )
+        assert recorder.named(f"{names[-1]}-ready").urn in recorder.reaches(
+            recorder.named(f"{cluster}-agent").urn
+        )
+    assert set(outputs.compute_clusters["a"].releases) >= {f"tekton-{part}" for part in order}
+
+
+def test_the_signing_key_is_secret_and_lies_in_the_release_before_its_pods_are_waited_for() -> None:
+    recorder, outputs = record(environment({"a": {}}, tekton={"chains": CHAINS}))
+    secret = recorder.named("a-tekton-chains-signing-key")
+    assert secret.inputs["stringData"] == {"x509.pem": SIGNING_KEY.private}
+    assert "stringData" in secret.secret_inputs
+    assert secret.inputs["metadata"]["namespace"] == "tekton-chains"
+    assert recorder.named("a-tekton-chains-apply").urn in secret.dependencies
+    assert secret.urn in recorder.named("a-tekton-chains-ready").dependencies
+    assert outputs.signing.public_key == SIGNING_KEY.public
+    plain = json.dumps([one.inputs for one in recorder.registrations.values() if one is not secret])
+    assert SIGNING_KEY.private not in plain
+
+
+def test_without_chains_nothing_of_it_is_there() -> None:
+    recorder, outputs = record(environment({"a": {}}, tekton={"chains": {**CHAINS, "enabled": False}}))
+    assert outputs.signing.public_key is None
+    assert not [one for one in recorder.registrations.values() if "chains" in one.name]
+
+
+def test_when_chains_goes_it_lets_go_of_every_run() -> None:
+    recorder, _ = record(environment({"a": {}}, tekton={"chains": CHAINS}))
+    let_go = json.loads(recorder.named("a-tekton-chains-apply").inputs["environment"]["UNIT_LET_GO"])
+    assert {one["resource"] for one in let_go} == {"pipelineruns.tekton.dev", "taskruns.tekton.dev"}
+    pipelines = recorder.named("a-tekton-pipelines-apply").inputs["environment"]
+    assert "UNIT_LET_GO" not in pipelines

@@ -309,6 +309,22 @@ def test_what_goes_by_itself_while_it_is_being_let_go_is_no_error(monkeypatch: p
     assert "APIBinding" in [one.kind for one in kubectl.deleted]
 
 
+def test_what_a_unit_held_is_let_go_once_the_unit_is_gone_and_nothing_else_is_touched() -> None:
+    # Without Chains nobody takes its finalizer off a run: the run, its namespace and its tenant could not go.
+    kubectl = FakeKubectl()
+    run_apply(kubectl, manifest("Deployment", "chains", "apps/v1", "default"))
+    held = manifest("PipelineRun", "held", "tekton.dev/v1", "default")
+    held["metadata"]["finalizers"] = ["chains.tekton.dev/pipelinerun", "somebody/elses"]
+    free = manifest("PipelineRun", "free", "tekton.dev/v1", "default")
+    free["metadata"]["finalizers"] = ["somebody/elses"]
+    kubectl.add(held, free)
+    let_go = [{"resource": "pipelineruns.tekton.dev", "finalizer": "chains.tekton.dev/pipelinerun"}]
+    run_delete(kubectl, UNIT_LET_GO=json.dumps(let_go))
+    patches = {patch[2]: patch[-1] for patch in kubectl.patched}
+    assert patches == {"held": '--patch={"metadata": {"finalizers": ["somebody/elses"]}}'}
+    assert "PipelineRun/free" in names(kubectl)
+
+
 def test_namespaces_that_no_server_lets_go_are_not_asked_for() -> None:
     # A tenant's unit failed here: "namespaces "default" is forbidden: this namespace may not be deleted".
     kubectl = FakeKubectl()
