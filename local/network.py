@@ -209,8 +209,8 @@ class Network:
 
     def remove(self) -> None:
         """Remove every namespace of this checkout, and with the hub the bridge."""
-        # First, since it goes with the hub: a moment after that namespace is gone, and so maybe between a look
-        # and a delete.
+        # First, since it goes with the hub: a moment after that namespace is gone, and so maybe between a
+        # look and a delete.
         if self.uplink in self._links(None):
             _ip("link", "delete", self.uplink)
         for namespace in namespaces():
