@@ -19,6 +19,7 @@ from operations import images
 from operations.__main__ import app
 from operations.errors import OperationError
 from releases.catalog import find
+from tests.support.tekton import config_maps
 
 PROJECT = Path(__file__).parents[3]
 DIGEST = "sha256:" + "a1" * 32
@@ -66,10 +67,7 @@ def project(tmp_path: Path) -> Path:
     folder = tmp_path / "project"
     (folder / "releases").mkdir(parents=True)
     shutil.copy(PROJECT / "Pulumi.yaml", folder)
-    maps = [
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}}
-        for name in ("config-defaults", "feature-flags")
-    ]
+    maps = config_maps()
     containers = [{"image": "ghcr.io/t/a:v1"}, {"image": f"ghcr.io/t/pinned:v1@{DIGEST}"}]
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": containers}}
     tekton = f"tekton-pipelines-{find('tekton-pipelines').version}.yaml"
