@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 STAMP := .venv/.installed
 
-.PHONY: help up down demo env status test test-unit test-engine test-live check format lock
+.PHONY: help up down demo env status test test-unit test-engine test-live bench check format lock
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | sed 's/[$$][$$]/$$/g' | expand -t 14
@@ -40,6 +40,9 @@ test-engine: $(STAMP) ## Tests on the real engine and real API servers
 test-live: $(STAMP) ## Tests on the embedded environment with real nodes
 	@$(PYTHON) -m local up
 	@eval "$$($(PYTHON) -m local env)" && $(PYTHON) -m pytest -p no:randomly tests/live
+
+bench: $(STAMP) ## Measure what the project itself costs, beside the embedded environment, which stays as it is
+	@eval "$$($(PYTHON) -m local env)" && $(PYTHON) -m bench
 
 check: $(STAMP) ## Format, lint, types, import rules, dependencies, YAML
 	@.venv/bin/ruff format --check .

@@ -1,0 +1,1 @@
+"""Figures of the project's own cost, each a ratio or a difference within one run: `make bench`."""
