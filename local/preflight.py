@@ -20,6 +20,8 @@ _DISK_COLD = 20 * _GIB  # a cold build: Go's module and build caches, the progra
 _DISK_WARM = 4 * _GIB  # the clusters' data and unpacked images
 _MEMORY_BASE = 2 * _GIB  # kcp, the engine and its plugins
 _MEMORY_CLUSTER = 2 * _GIB  # a control plane, a node, and what the program deploys there
+_INOTIFY_CLUSTER = 20  # counted: kubelet 6, controller manager 5, API server 3, the rest 1 each
+_INOTIFY_LIMIT = Path("/proc/sys/fs/inotify/max_user_instances")
 
 NODE_PACKAGES = {
     "containerd": "containerd",
@@ -118,6 +120,32 @@ def _taken(address: str, port: int) -> str | None:
     return None
 
 
+def inotify_instances(processes: Iterable[psutil.Process]) -> int:
+    """Count the inotify instances of this user's processes."""
+    found = 0
+    for process in processes:
+        try:
+            if process.uids().real != os.getuid():
+                continue
+            for descriptor in Path(f"/proc/{process.pid}/fd").iterdir():
+                found += descriptor.readlink() == Path("anon_inode:inotify")
+        except (OSError, psutil.NoSuchProcess):
+            continue  # it has ended meanwhile
+    return found
+
+
+def _few_inotify_instances(clusters: int) -> str | None:
+    """Return why the clusters' nodes would not start; the kubelet would only say "too many open files"."""
+    limit, used = int(_INOTIFY_LIMIT.read_text()), inotify_instances(psutil.process_iter())
+    if limit - used >= clusters * _INOTIFY_CLUSTER:
+        return None
+    return (
+        f"{limit - used} inotify instances are left of {limit} and {clusters * _INOTIFY_CLUSTER} are needed "
+        f"for {clusters} clusters to be started: end other environments, or "
+        f"`sysctl fs.inotify.max_user_instances={2 * limit}`"
+    )
+
+
 def problems(needs: Needs, *, nodes: bool, folders: Iterable[Path]) -> list[str]:
     """Return what keeps a start from succeeding, one line each.
 
@@ -151,6 +179,8 @@ def problems(needs: Needs, *, nodes: bool, folders: Iterable[Path]) -> list[str]
                     f"{folder} has {free / _GIB:.1f} GiB free and {disk / _GIB:.0f} are needed: make room, "
                     "or choose another cache folder with PIPELINE_SERVICE_CACHE"
                 )
+    if nodes and sys.platform.startswith("linux") and (few := _few_inotify_instances(needs.clusters)):
+        found.append(few)
     memory = needs.clusters * _MEMORY_CLUSTER + (_MEMORY_BASE if needs.kcp else 0)
     available = psutil.virtual_memory().available
     if available < memory:
