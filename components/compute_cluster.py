@@ -9,7 +9,7 @@ import pulumi
 
 from components.access import READ, Subject, cluster_role, cluster_role_binding, rule
 from components.image_repository import ImagePolicy, policy, policy_binding
-from components.kubernetes_object import KubernetesObject
+from components.kubernetes_object import register_object
 from components.names import OPERATOR_NAMESPACE, labels
 from components.suspension import suspension_binding, suspension_policy
 
@@ -69,6 +69,26 @@ def observer_binding() -> Manifest:
     return cluster_role_binding(OBSERVER, OBSERVER, [Subject(kind="Group", name=OBSERVER)], labels("access"))
 
 
+def ground(images: ImagePolicy | None) -> dict[str, Manifest]:
+    """Make a cluster's ground: our namespace, read access for incidents, what tenants' pods are held to.
+
+    Parameters
+    ----------
+    images
+        Which images tenants' pods may use; None, or an empty one: all.
+    """
+    made = {
+        "namespace": namespace(OPERATOR_NAMESPACE, "operator"),
+        "observer": observer_role(),
+        "observers": observer_binding(),
+        "suspension": suspension_policy(),
+        "suspensions": suspension_binding(),
+    }
+    if images:
+        made |= {"images": policy(images), "images-binding": policy_binding()}
+    return made
+
+
 @dataclass(frozen=True, kw_only=True)
 class ComputeClusterArgs:
     """What a ComputeCluster needs.
@@ -102,15 +122,6 @@ class ComputeCluster(pulumi.ComponentResource):
         self, name: str, args: ComputeClusterArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("pipeline-service:compute:ComputeCluster", name, None, opts)
-        objects = {
-            "namespace": namespace(OPERATOR_NAMESPACE, "operator"),
-            "observer": observer_role(),
-            "observers": observer_binding(),
-            "suspension": suspension_policy(),
-            "suspensions": suspension_binding(),
-        }
-        if args.images:
-            objects |= {"images": policy(args.images), "images-binding": policy_binding()}
-        for part, manifest in objects.items():
-            KubernetesObject(f"{name}-{part}", manifest, provider=args.cluster, parent=self)
+        for part, manifest in ground(args.images).items():
+            register_object(f"{name}-{part}", manifest, provider=args.cluster, parent=self)
         self.register_outputs({})

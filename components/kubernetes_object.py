@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pulumi
 
+from components.cluster_provider import ClusterProvider
+from components.delivery import Delivery, is_bootstrap
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -54,6 +57,8 @@ class KubernetesObject(pulumi.CustomResource):
         Properties that something else manages once the object is there.
     protect
         Whether the engine refuses to delete it.
+    retain
+        Whether the engine only keeps it in the state: it neither changes nor deletes it.
     """
 
     def __init__(  # noqa: PLR0913 -- Pulumi's options that are used, one by one
@@ -66,6 +71,7 @@ class KubernetesObject(pulumi.CustomResource):
         depends_on: Sequence[pulumi.Resource] = (),
         ignore_changes: Sequence[str] = (),
         protect: bool = False,
+        retain: bool = False,
     ) -> None:
         kind = str(manifest["kind"])
         super().__init__(
@@ -76,9 +82,11 @@ class KubernetesObject(pulumi.CustomResource):
                 parent=parent,
                 provider=provider,
                 depends_on=list(depends_on),
-                ignore_changes=list(ignore_changes),
+                ignore_changes=["*"] if retain else list(ignore_changes),
                 # None, not False: an explicit False would override nothing but would stand in every diff.
-                protect=protect or None,
+                # The engine refuses to forget what is protected, and what is retained needs no protection.
+                protect=(protect and not retain) or None,
+                retain_on_delete=retain or None,
                 additional_secret_outputs=list(_SECRET_OUTPUTS.get(kind, ())),
             ),
         )
@@ -99,6 +107,58 @@ class KubernetesObject(pulumi.CustomResource):
         return metadata.apply(lambda found: str(found.get("uid", "")))
 
 
+def register_object(  # noqa: PLR0913 -- Pulumi's options that are used, one by one
+    name: str,
+    manifest: Mapping[str, Any],
+    *,
+    provider: pulumi.ProviderResource,
+    parent: pulumi.Resource,
+    depends_on: Sequence[pulumi.Resource] = (),
+    protect: bool = False,
+) -> list[KubernetesObject]:
+    """Register an object as its cluster's delivery says.
+
+    What the cluster's Argo CD delivers is not registered; while it is handed over, it is only kept in the
+    state.
+
+    Parameters
+    ----------
+    name
+        Name in the stack's state.
+    manifest
+        The object.
+    provider
+        The API server it belongs to.
+    parent
+        The component it is a part of.
+    depends_on
+        What must be there before it, and stay until it is gone.
+    protect
+        Whether the engine refuses to delete it.
+
+    Returns
+    -------
+    list of KubernetesObject
+        The object, or nothing where Argo CD delivers it.
+    """
+    delivery = provider.delivery if isinstance(provider, ClusterProvider) else Delivery.DIRECT
+    if is_bootstrap(manifest):
+        delivery = Delivery.DIRECT
+    if delivery is Delivery.GITOPS:
+        return []
+    return [
+        KubernetesObject(
+            name,
+            manifest,
+            provider=provider,
+            parent=parent,
+            depends_on=depends_on,
+            protect=protect,
+            retain=delivery is Delivery.HANDOVER,
+        )
+    ]
+
+
 def register_objects(  # noqa: PLR0913 -- Pulumi's options that are used, one by one
     name: str,
     manifests: Mapping[str, Mapping[str, Any]],
@@ -109,6 +169,8 @@ def register_objects(  # noqa: PLR0913 -- Pulumi's options that are used, one by
     protect_first: bool = False,
 ) -> list[KubernetesObject]:
     """Register objects of which the first, most often their namespace, carries all others.
+
+    Each is registered as its cluster's delivery says.
 
     Parameters
     ----------
@@ -127,14 +189,12 @@ def register_objects(  # noqa: PLR0913 -- Pulumi's options that are used, one by
     """
     registered: list[KubernetesObject] = []
     for part, manifest in manifests.items():
-        registered.append(
-            KubernetesObject(
-                f"{name}-{part}",
-                manifest,
-                provider=provider,
-                parent=parent,
-                depends_on=[*depends_on, *registered[:1]],
-                protect=protect_first and not registered,
-            )
+        registered += register_object(
+            f"{name}-{part}",
+            manifest,
+            provider=provider,
+            parent=parent,
+            depends_on=[*depends_on, *registered[:1]],
+            protect=protect_first and not registered,
         )
     return registered

@@ -15,6 +15,8 @@ OPERATOR_NAMESPACE: Final = "pipeline-service"
 
 SYNCER_NAMESPACE: Final = "pipeline-service-syncer"
 
+RETENTION_NAMESPACE: Final = "pipeline-service-retention"
+
 TENANT: Final = "pipeline-service/tenant"
 """Label with the name of the tenant that an object belongs to."""
 

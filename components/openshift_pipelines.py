@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pulumi
 
 from components.access import PIPELINE_RESOURCES
+from components.delivery import Delivery
 from components.names import digest, labels
 from components.release import WAIT_SECONDS
 from components.unit import ClusterUnitArgs, Unit, UnitArgs, register_unit, to_yaml
@@ -192,6 +193,11 @@ class OpenShiftPipelines(pulumi.ComponentResource):
     ) -> None:
         super().__init__("pipeline-service:tekton:OpenShiftPipelines", name, None, opts)
 
+        if args.delivery is not Delivery.GITOPS:
+            self._register(name, args)
+        self.register_outputs({"channel": CHANNEL})
+
+    def _register(self, name: str, args: OpenShiftPipelinesArgs) -> None:
         def unit(
             part: str,
             manifest: Manifest,
@@ -214,6 +220,8 @@ class OpenShiftPipelines(pulumi.ComponentResource):
                     wait_seconds=WAIT_SECONDS,
                     leftovers=leftovers,
                     state=args.state,
+                    retain=args.delivery is Delivery.HANDOVER,
+                    force=args.delivery is Delivery.HANDOVER,
                 ),
                 parent=self,
                 depends_on=after,
@@ -228,4 +236,3 @@ class OpenShiftPipelines(pulumi.ComponentResource):
         )
         config = tekton_config(args.config_maps, args.performance)
         unit("tekton-config", config, wait_for=TEKTON_WAIT_FOR, after=[operator.ready])
-        self.register_outputs({"channel": CHANNEL})

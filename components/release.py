@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import pulumi
 
+from components.delivery import Delivery
 from components.image_repository import pull_secret
 from components.kubernetes_object import KubernetesObject
 from components.unit import ClusterUnitArgs, UnitArgs, register_unit
@@ -36,7 +37,7 @@ class ReleaseArgs(ClusterUnitArgs):
     pull_secret
         With what its images are pulled: a `.docker/config.json`, base64; None: without.
     objects
-        What its pods need beside it, in namespaces of its own, by the rest of their names.
+        Secrets that its pods need beside it, in namespaces of its own, by the rest of their names.
     let_go
         Finalizers that its controllers put on objects of others, `{resource, finalizer}`.
     """
@@ -66,6 +67,14 @@ class Release(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: ReleaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("pipeline-service:release:Release", name, None, opts)
+        if args.delivery is Delivery.GITOPS:
+            # The repository holds none. What they lie in is Argo CD's.
+            self._secrets(name, args, args.after)
+        else:
+            self._register(name, args)
+        self.register_outputs({"version": args.release.version})
+
+    def _register(self, name: str, args: ReleaseArgs) -> None:
         register_unit(
             name,
             UnitArgs(
@@ -80,35 +89,28 @@ class Release(pulumi.ComponentResource):
                 wait_seconds=WAIT_SECONDS,
                 let_go=args.let_go,
                 state=args.state,
+                retain=args.delivery is Delivery.HANDOVER,
+                # Argo CD may have applied it: it is taken as it is, and what differs is taken back.
+                force=args.delivery is Delivery.HANDOVER,
             ),
             parent=self,
             depends_on=args.after,
-            between=lambda apply: [
-                *self._pull_secrets(name, args, apply),
-                *self._objects(name, args, apply),
-            ],
+            between=lambda apply: self._secrets(name, args, [apply]),
         )
-        self.register_outputs({"version": args.release.version})
 
-    def _pull_secrets(self, name: str, args: ReleaseArgs, apply: pulumi.Resource) -> list[pulumi.Resource]:
-        """Register the pull secrets: after the namespaces they lie in, and before pods are waited for."""
-        if args.pull_secret is None:
-            return []
+    def _secrets(
+        self, name: str, args: ReleaseArgs, after: Sequence[pulumi.Resource]
+    ) -> list[pulumi.Resource]:
+        """Register the Secrets: after the namespaces they lie in, and before pods are waited for."""
+        made = dict(args.objects)
+        if args.pull_secret is not None:
+            made = {
+                f"{namespace}-pull-secret": pull_secret(
+                    namespace, args.pull_secret, "release", release=args.release.name
+                )
+                for namespace in args.release.contents.pod_namespaces
+            } | made
         return [
-            KubernetesObject(
-                f"{name}-{namespace}-pull-secret",
-                pull_secret(namespace, args.pull_secret, "release", release=args.release.name),
-                provider=args.cluster,
-                parent=self,
-                depends_on=[apply],
-            )
-            for namespace in args.release.contents.pod_namespaces
-        ]
-
-    def _objects(self, name: str, args: ReleaseArgs, apply: pulumi.Resource) -> list[pulumi.Resource]:
-        return [
-            KubernetesObject(
-                f"{name}-{part}", manifest, provider=args.cluster, parent=self, depends_on=[apply]
-            )
-            for part, manifest in args.objects.items()
+            KubernetesObject(f"{name}-{part}", manifest, provider=args.cluster, parent=self, depends_on=after)
+            for part, manifest in made.items()
         ]

@@ -12,7 +12,7 @@ import pulumi
 
 from components import kcp_identity
 from components import retention_manifests as manifests
-from components.kubernetes_object import KubernetesObject, register_objects
+from components.kubernetes_object import KubernetesObject, register_object, register_objects
 from components.names import labels
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Retention(pulumi.ComponentResource):
             parent=self,
             depends_on=args.after,
         )
-        KubernetesObject(
+        register_object(
             f"{name}-retention-job",
             manifests.job(cluster, args.pods),
             provider=args.cluster,

@@ -19,7 +19,7 @@ from components.access import (
 from components.compute_cluster import namespace
 from components.image_repository import pull_secret, pulls_with
 from components.kcp_identity import KCP_NAMESPACE
-from components.names import labels
+from components.names import RETENTION_NAMESPACE, labels
 
 if TYPE_CHECKING:
     import pulumi
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 SCHEDULE: Final = "*/10 * * * *"
 
-RETENTION_NAMESPACE: Final = "pipeline-service-retention"
 
 _NAME: Final = "retention"
 _SCRIPT: Final = "prune.py"

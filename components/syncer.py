@@ -11,7 +11,7 @@ import pulumi
 
 from components import kcp_identity
 from components import syncer_manifests as manifests
-from components.kubernetes_object import KubernetesObject, register_objects
+from components.kubernetes_object import KubernetesObject, register_object, register_objects
 from components.names import digest, labels
 from components.release import Release, ReleaseArgs
 
@@ -102,11 +102,11 @@ class Syncer(pulumi.ComponentResource):
             parent=self,
             depends_on=[*args.after, crds],
         )
-        KubernetesObject(
+        self.credential: pulumi.Output[str] = pulumi.Output.unsecret(kubeconfig.apply(digest))
+        """Digest of the agent's kubeconfig: where it changes, the agent has to start anew."""
+        register_object(
             f"{name}-agent",
-            manifests.deployment(
-                args.cluster_name, args.pods, pulumi.Output.unsecret(kubeconfig.apply(digest))
-            ),
+            manifests.deployment(args.cluster_name, args.pods, self.credential),
             provider=args.cluster,
             parent=self,
             depends_on=[secret, *ground, *published],

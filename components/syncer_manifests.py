@@ -40,6 +40,12 @@ WRITER: Final = "pipeline-service-syncer-writer"
 FINALIZER: Final = "syncagent.kcp.io/cleanup"
 """Finalizer with which an agent holds the objects it has copied."""
 
+AGENT: Final = "api-syncagent"
+"""The agent's Deployment."""
+
+KUBECONFIG_DIGEST: Final = "pipeline-service/kubeconfig-digest"
+"""Annotation of the agent's pods."""
+
 _KUBECONFIG_KEY: Final = "kubeconfig"
 _SECRET: Final = "kcp-kubeconfig"  # noqa: S105 -- the name of a Secret
 _METRICS_PORT: Final = 8085
@@ -220,7 +226,7 @@ class AgentPods:
     pull_secret: pulumi.Input[str] | None = field(default=None, repr=False)
 
 
-def deployment(cluster: str, pods: AgentPods, kubeconfig_digest: pulumi.Input[str]) -> Manifest:
+def deployment(cluster: str, pods: AgentPods, kubeconfig_digest: pulumi.Input[str] | None) -> Manifest:
     """Make the Deployment of the agent.
 
     It has no PodDisruptionBudget: copying that pauses until the next pod has started loses nothing, and a
@@ -233,14 +239,15 @@ def deployment(cluster: str, pods: AgentPods, kubeconfig_digest: pulumi.Input[st
     pods
         Its pods.
     kubeconfig_digest
-        Digest of the kubeconfig for kcp: the agent reads it only when it starts.
+        Digest of the kubeconfig for kcp, as the agent reads it only when it starts; None where it isn't known
+        and added afterwards.
     """
     selector = {"app.kubernetes.io/name": "api-syncagent"}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {
-            "name": "api-syncagent",
+            "name": AGENT,
             "namespace": SYNCER_NAMESPACE,
             "labels": {**labels("syncer"), **selector},
         },
@@ -250,7 +257,11 @@ def deployment(cluster: str, pods: AgentPods, kubeconfig_digest: pulumi.Input[st
             "template": {
                 "metadata": {
                     "labels": {**labels("syncer"), **selector},
-                    "annotations": {"pipeline-service/kubeconfig-digest": kubeconfig_digest},
+                    **(
+                        {"annotations": {KUBECONFIG_DIGEST: kubeconfig_digest}}
+                        if kubeconfig_digest is not None
+                        else {}
+                    ),
                 },
                 "spec": {**_pod(cluster, pods), **_spread(pods.replicas, selector)},
             },

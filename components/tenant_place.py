@@ -5,29 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from components.kubernetes_object import KubernetesObject, register_objects
+from components.kubernetes_object import register_objects
 from components.names import tenant_namespace
 from components.tenant_manifests import namespace_objects
 
 if TYPE_CHECKING:
     import pulumi
 
+    from components.kubernetes_object import KubernetesObject, Manifest
     from components.tenant_manifests import TenantQuota
     from components.tenant_network import TenantNetwork
 
 
 @dataclass(frozen=True, kw_only=True)
-class TenantPlace:
-    """Where and how much a tenant runs.
+class TenantRoom:
+    """How much a tenant runs, whatever the cluster.
 
     Attributes
     ----------
     path
         Path of the tenant's workspace.
-    cluster_name
-        Name of the compute cluster on which its pipelines run.
-    cluster
-        That cluster's API server.
     namespaces
         Namespaces of its workspace; each has one on the cluster.
     quota
@@ -40,6 +37,49 @@ class TenantPlace:
         Whether what runs is stopped, too.
     pull_secret
         With what its pods' images are pulled: a `.docker/config.json`, base64; None: without.
+    """
+
+    path: str
+    namespaces: tuple[str, ...]
+    quota: TenantQuota
+    network: TenantNetwork
+    suspended: bool
+    stopped: bool
+    pull_secret: pulumi.Input[str] | None = field(default=None, repr=False)
+
+    def objects(self, tenant: str, kcp_namespace: str) -> dict[str, Manifest]:
+        """Make one of its namespaces on its cluster with all that stands in it; the namespace comes first.
+
+        Parameters
+        ----------
+        tenant
+            Name of the tenant.
+        kcp_namespace
+            The namespace of its workspace.
+        """
+        return namespace_objects(
+            tenant=tenant,
+            workspace_path=self.path,
+            kcp_namespace=kcp_namespace,
+            namespace_name=tenant_namespace(self.path, kcp_namespace),
+            quota=self.quota,
+            network=self.network,
+            suspended=self.suspended,
+            stopped=self.stopped,
+            pulls=self.pull_secret,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TenantPlace(TenantRoom):
+    """Where and how much a tenant runs.
+
+    Attributes
+    ----------
+    cluster_name
+        Name of the compute cluster on which its pipelines run.
+    cluster
+        That cluster's API server.
     protect
         Whether the engine refuses to delete the namespaces, and what the tenant's component adds to them.
     after
@@ -47,16 +87,9 @@ class TenantPlace:
         hang.
     """
 
-    path: str
     cluster_name: str
     cluster: pulumi.ProviderResource = field(repr=False)
-    namespaces: tuple[str, ...]
-    quota: TenantQuota
-    network: TenantNetwork
-    suspended: bool
-    stopped: bool
     protect: bool
-    pull_secret: pulumi.Input[str] | None = field(default=None, repr=False)
     after: tuple[pulumi.Resource, ...] = field(default=(), repr=False)
 
 
@@ -74,22 +107,11 @@ def register_namespaces(name: str, place: TenantPlace, *, parent: pulumi.Resourc
     """
     registered: list[KubernetesObject] = []
     for kcp_namespace in place.namespaces:
-        parts = namespace_objects(
-            tenant=name,
-            workspace_path=place.path,
-            kcp_namespace=kcp_namespace,
-            namespace_name=tenant_namespace(place.path, kcp_namespace),
-            quota=place.quota,
-            network=place.network,
-            suspended=place.suspended,
-            stopped=place.stopped,
-            pulls=place.pull_secret,
-        )
         registered += register_objects(
             # No part has a dot, so no two of them make one name. The cluster is a part, or the engine
             # would take a namespace on another cluster for the same one.
             f"{name}.{place.cluster_name}.{kcp_namespace}",
-            parts,
+            place.objects(name, kcp_namespace),
             provider=place.cluster,
             parent=parent,
             depends_on=place.after,

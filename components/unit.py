@@ -10,6 +10,7 @@ import pulumi
 import yaml
 from pulumi_command import local
 
+from components.delivery import Delivery
 from components.names import FIELD_MANAGER, OPERATOR_NAMESPACE
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class ClusterUnitArgs:
         Raised to apply them anew.
     state
         State of the cluster.
+    delivery
+        Who applies them: in `gitops` they are not registered, and in `handover` only kept in the state.
     after
         What must be there before them, and stay until they are gone.
     """
@@ -41,6 +44,7 @@ class ClusterUnitArgs:
     kubeconfig: str
     incarnation: int
     state: str
+    delivery: Delivery = Delivery.DIRECT
     after: tuple[pulumi.Resource, ...] = field(default=(), repr=False)
 
 
@@ -95,6 +99,9 @@ class UnitArgs:
         Uid of what it lies in: where that was made anew, the unit is applied anew.
     protect
         Whether the engine refuses to delete it.
+    retain
+        Whether the engine only keeps it in the state: its commands run once, if it wasn't there, and never
+        again.
     """
 
     unit: str
@@ -118,6 +125,7 @@ class UnitArgs:
     state: str = "active"
     lies_in: pulumi.Input[str] | None = None
     protect: bool = False
+    retain: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,7 +236,7 @@ def register_unit(
         that applies.
     """
     # skip_update_unreachable of a Kubernetes provider doesn't cover commands.
-    ignored = ["*"] if args.state == "unreachable" else []
+    ignored = ["*"] if args.state == "unreachable" or args.retain else []
     apply = local.Command(
         f"{name}-apply",
         create=APPLY_SCRIPT,
@@ -240,7 +248,11 @@ def register_unit(
         # With the output of the run before in the environment, a first and a second run would differ.
         add_previous_output_in_env=False,
         opts=pulumi.ResourceOptions(
-            parent=parent, depends_on=list(depends_on), ignore_changes=ignored, protect=args.protect or None
+            parent=parent,
+            depends_on=list(depends_on),
+            ignore_changes=ignored,
+            protect=args.protect or None,
+            retain_on_delete=args.retain or None,
         ),
     )
     ready = local.Command(

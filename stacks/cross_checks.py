@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
+from components.delivery import Delivery
 from stacks import argocd_checks, image_checks, partial, quota_checks, release_checks, tekton_checks
 from stacks.problems import Problem, key_path, nearest, shown
 from stacks.settings import DEFAULT_POOL, TENANTS, KcpSettings
@@ -60,10 +61,35 @@ def cross_check(sections: Entry) -> list[Problem]:
         *_gateway(sections),
         *argocd_checks.check(sections),
         *image_checks.check(sections),
+        *_delivery(sections),
         *quota_checks.check(sections),
         *release_checks.check(sections),
         *tekton_checks.check(sections),
     ]
+
+
+def _delivery(sections: Entry) -> Iterator[Problem]:
+    repository = sections.get("gitops") is not None
+    argo = partial.section(sections, "argocd").get("enabled") is True
+    for name, cluster in sorted(partial.entries(sections, "computeClusters").items()):
+        delivery = partial.text(cluster, "delivery", Delivery.DIRECT)
+        if delivery not in (Delivery.HANDOVER, Delivery.GITOPS):
+            continue
+        place, value = key_path(["computeClusters", name, "delivery"]), shown(str(delivery))
+        if not repository:
+            yield Problem(
+                key=place,
+                value=value,
+                why="there is no section gitops, so no repository from which the cluster could be filled",
+                mend="add gitops: {repository: https://…}, or use direct",
+            )
+        if not argo:
+            yield Problem(
+                key=place,
+                value=value,
+                why="argocd.enabled is not true, so the cluster has no Argo CD that fills it",
+                mend="set argocd: {enabled: true}, or use direct",
+            )
 
 
 def _placement(sections: Entry) -> Iterator[Problem]:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 from components.api_export import ClusterApiExport, ClusterApiExportArgs
 from components.argocd import ArgoCd
+from components.cluster_delivery import ClusterDelivery
 from components.compute_cluster import ComputeCluster, ComputeClusterArgs
+from components.delivery import Delivery, ignore_differences
 from components.external_tenant import ExternalTenant, ExternalTenantArgs
 from components.kcp_workspace import (
     KcpWorkspace,
@@ -26,7 +28,15 @@ from components.syncer import Syncer, SyncerArgs
 from components.tekton import TektonControllers, TektonControllersArgs
 from components.tenant import Tenant, TenantArgs
 from releases.catalog import API_SYNCAGENT_CRDS
-from stacks import description, mapping, mapping_argocd, mapping_images, targets
+from stacks import (
+    description,
+    mapping,
+    mapping_argocd,
+    mapping_delivery,
+    mapping_images,
+    rendering,
+    targets,
+)
 from stacks.settings import COMPUTE, TENANTS, workspace_of
 from stacks.vocabulary import KCP_TARGET
 from stacks.wanted_releases import is_canary, upgrade_order
@@ -76,19 +86,34 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
     # access for incidents, admission); its controllers; the syncer, the agent between the two; and its
     # retention. An entry's homeOf makes nothing: it is checked.
     clusters: dict[str, pulumi.ProviderResource] = {}
-    syncers: dict[str, pulumi.Resource] = {}
+    syncers: dict[str, Syncer] = {}
+    # All that stands on a cluster, for what hands it over.
+    parts: dict[str, list[pulumi.Resource]] = {name: [] for name in settings.compute_clusters}
+    # delivery: direct. Before anything on a cluster is touched, its Argo CD has let go of it.
+    released = {
+        name: ClusterDelivery(name, mapping_delivery.delivery(environment, name))
+        for name in mapping_delivery.watched(environment, Delivery.DIRECT)
+    }
     # pools: releases change on the clusters of canary pools first, and on the others once all is well there.
     canaries: list[pulumi.Resource] = []
     for name in upgrade_order(settings):
         # The entry's state steers what is on the cluster, by its Provider here and by mapping for its
         # releases: unreachable leaves it as it is, gone forgets it. What is in kcp is managed on.
-        cluster = clusters[name] = targets.compute_cluster(name, environment)
+        before = [released[name]] if name in released else []
+        cluster = clusters[name] = targets.compute_cluster(name, environment, after=before)
         export = ClusterApiExport(name, ClusterApiExportArgs(compute=compute, cluster=name, protect=protect))
         images = mapping_images.image_policy(environment, name)
         ground = ComputeCluster(name, ComputeClusterArgs(cluster=cluster, images=images))
         before_releases = (ground,) if is_canary(settings, name) else (ground, *canaries)
-        # argocd: an instance of its own, closed and narrow. It delivers nothing: this program applies all.
-        argocd = mapping_argocd.argocd(environment, name, cluster, content=None, after=before_releases)
+        # argocd: an instance of its own, closed and narrow. By the entry's delivery it applies what follows.
+        argocd = mapping_argocd.argocd(
+            environment,
+            name,
+            cluster,
+            content=rendering.followed(environment, name),
+            ignore_differences=ignore_differences(),
+            after=before_releases,
+        )
         argocds = () if argocd is None else (ArgoCd(name, argocd),)
         # Tekton's release; on a cluster of distribution openshift, the operator that brings it.
         pipelines = mapping.tekton(environment, name, cluster, after=before_releases)
@@ -115,7 +140,15 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
         if is_canary(settings, name):
             canaries += (*argocds, tekton, syncers[name])
         # Prunes finished runs in kcp, while the syncer takes their copies away.
-        Retention(name, mapping.retention(environment, name, compute, cluster, after=(syncers[name],)))
+        retention = Retention(
+            name, mapping.retention(environment, name, compute, cluster, after=(syncers[name],))
+        )
+        parts[name] += [ground, *argocds, tekton, syncers[name], retention]
+    # delivery: gitops. What its Argo CD applies needs what no repository holds, and tenants need that.
+    for name in mapping_delivery.watched(environment, Delivery.GITOPS):
+        after = tuple(parts[name])
+        args = mapping_delivery.delivery(environment, name, credential=syncers[name].credential, after=after)
+        ClusterDelivery(name, args)
     # The gateway will stand here: Git events to the clusters above.
 
     # tenants: each a workspace in kcp, ours or (external) someone else's, and its place: namespaces with a
@@ -139,9 +172,11 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
         )
         if tenant.external:
             binders = mapping.subjects(tenant.external.binders)
-            ExternalTenant(name, ExternalTenantArgs(compute=compute, binders=binders, place=place))
+            made: pulumi.Resource = ExternalTenant(
+                name, ExternalTenantArgs(compute=compute, binders=binders, place=place)
+            )
         else:
-            Tenant(
+            made = Tenant(
                 name,
                 TenantArgs(
                     tenants=tenants,
@@ -154,4 +189,9 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
                     place=place,
                 ),
             )
+        parts[tenant.cluster].append(made)
+
+    # delivery: handover. Once all that stands on a cluster is kept in the state, its Argo CD can have it.
+    for name in mapping_delivery.watched(environment, Delivery.HANDOVER):
+        ClusterDelivery(name, mapping_delivery.delivery(environment, name, after=tuple(parts[name])))
     return description.describe(environment)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import pulumi
 
 from components.access import Subject
+from components.delivery import Delivery
 from components.openshift_pipelines import OpenShiftPipelinesArgs
 from components.own_images import SYNCER_IMAGE
 from components.release import ReleaseArgs
@@ -18,8 +19,15 @@ from components.syncer_manifests import AgentPods
 from components.tekton import CHAINS_FINALIZERS, signing_secret
 from components.tenant_manifests import TenantAccess, TenantQuota
 from components.tenant_network import TenantNetwork
-from components.tenant_place import TenantPlace
-from releases.catalog import API_SYNCAGENT_CRDS, PYTHON_IMAGE, TEKTON_CHAINS, TEKTON_PIPELINES
+from components.tenant_place import TenantPlace, TenantRoom
+from releases.catalog import (
+    API_SYNCAGENT_CRDS,
+    ARGO_CD,
+    ARGO_CD_HA,
+    PYTHON_IMAGE,
+    TEKTON_CHAINS,
+    TEKTON_PIPELINES,
+)
 from stacks import mapping_images, mapping_tekton
 from stacks.tenant_settings import RoleSettings
 from stacks.vocabulary import Distribution, Egress
@@ -99,6 +107,29 @@ def tenant_network(settings: NetworkSettings) -> TenantNetwork:
     return TenantNetwork(egress=None if settings.egress is Egress.OPEN else allowed)
 
 
+def tenant_room(environment: LoadedEnvironment, tenant: str) -> TenantRoom:
+    """Say how much a tenant runs.
+
+    Parameters
+    ----------
+    environment
+        The environment.
+    tenant
+        Name of the tenant.
+    """
+    settings = environment.settings.tenants[tenant]
+    return TenantRoom(
+        path=environment.settings.tenant_path(tenant),
+        # In an order that doesn't depend on the file's.
+        namespaces=tuple(sorted(settings.namespaces)),
+        quota=tenant_quota(settings.quota),
+        network=tenant_network(settings.network),
+        suspended=settings.inactive,
+        stopped=settings.stopped,
+        pull_secret=mapping_images.pull_secret(environment),
+    )
+
+
 def tenant_place(
     environment: LoadedEnvironment,
     tenant: str,
@@ -121,20 +152,27 @@ def tenant_place(
     """
     settings = environment.settings.tenants[tenant]
     return TenantPlace(
-        path=environment.settings.tenant_path(tenant),
+        **vars(tenant_room(environment, tenant)),
         cluster_name=settings.cluster,
         cluster=cluster,
-        # In an order that doesn't depend on the file's.
-        namespaces=tuple(sorted(settings.namespaces)),
-        quota=tenant_quota(settings.quota),
-        network=tenant_network(settings.network),
-        suspended=settings.inactive,
-        stopped=settings.stopped,
-        pull_secret=mapping_images.pull_secret(environment),
-        # A program can't see an entry that is gone: who leaves loses the protection while it stands.
-        protect=environment.settings.deletion_protection and settings.retired is None,
+        protect=protected(environment, tenant),
         after=after,
     )
+
+
+def protected(environment: LoadedEnvironment, tenant: str) -> bool:
+    """Tell whether what a tenant has is protected from deletion.
+
+    Parameters
+    ----------
+    environment
+        The environment.
+    tenant
+        Name of the tenant.
+    """
+    settings = environment.settings
+    # A program can't see an entry that is gone: who leaves loses the protection while it stands.
+    return settings.deletion_protection and settings.tenants[tenant].retired is None
 
 
 def agent_pods(environment: LoadedEnvironment, cluster: str) -> AgentPods:
@@ -155,14 +193,40 @@ def agent_pods(environment: LoadedEnvironment, cluster: str) -> AgentPods:
         cpu_request=settings.cpu_request,
         memory_request=settings.memory_request,
         memory_limit=settings.memory_limit,
-        user=_user(environment, cluster),
+        user=pod_user(environment, cluster),
         pull_secret=mapping_images.pull_secret(environment),
     )
 
 
-def _user(environment: LoadedEnvironment, cluster: str) -> int | None:
+def pod_user(environment: LoadedEnvironment, cluster: str) -> int | None:
+    """Name the user and group of our own pods on a cluster; None where the cluster assigns them.
+
+    Parameters
+    ----------
+    environment
+        The environment.
+    cluster
+        Name of the cluster.
+    """
     openshift = environment.settings.compute_clusters[cluster].distribution is Distribution.OPENSHIFT
     return None if openshift else NOBODY
+
+
+def retention_pods(environment: LoadedEnvironment, cluster: str) -> RetentionPods:
+    """Say how the pods that prune finished runs of a cluster's tenants are made.
+
+    Parameters
+    ----------
+    environment
+        The environment.
+    cluster
+        Name of the cluster.
+    """
+    return RetentionPods(
+        image=environment.images.rules.image(PYTHON_IMAGE),
+        user=pod_user(environment, cluster),
+        pull_secret=mapping_images.pull_secret(environment),
+    )
 
 
 def retention(
@@ -194,11 +258,7 @@ def retention(
         compute_url=environment.kcp.at_workspace(environment.settings.compute_path).server,
         certificate_authority=environment.kcp.certificate_authority,
         cluster=provider,
-        pods=RetentionPods(
-            image=environment.images.rules.image(PYTHON_IMAGE),
-            user=_user(environment, cluster),
-            pull_secret=mapping_images.pull_secret(environment),
-        ),
+        pods=retention_pods(environment, cluster),
         after=after,
     )
 
@@ -246,6 +306,7 @@ def tekton(
         kubeconfig=str(environment.kubeconfig_file(cluster)),
         incarnation=settings.incarnation,
         state=settings.state,
+        delivery=settings.delivery,
         after=after,
     )
 
@@ -317,5 +378,7 @@ def release_args(
         kubeconfig=str(environment.kubeconfig_file(cluster)),
         incarnation=settings.incarnation,
         state=settings.state,
+        # Argo CD doesn't bring itself.
+        delivery=Delivery.DIRECT if release in (ARGO_CD, ARGO_CD_HA) else settings.delivery,
         after=after,
     )

@@ -53,8 +53,10 @@ def config_maps(settings: EnvironmentSettings, release: str, images: Images) -> 
     return found
 
 
-def pull_secret(environment: LoadedEnvironment) -> pulumi.Output[str] | None:
+def pull_secret(environment: LoadedEnvironment) -> pulumi.Input[str] | None:
     """Make the content of the Secrets with which images are pulled: base64, and secret; None without any.
+
+    Where it isn't known, as where no Secret is made, it is empty.
 
     Parameters
     ----------
@@ -62,7 +64,7 @@ def pull_secret(environment: LoadedEnvironment) -> pulumi.Output[str] | None:
         The environment.
     """
     held = environment.images.pull_secret
-    return None if held is None else pulumi.Output.secret(base64.b64encode(held.encode()).decode())
+    return held if not held else pulumi.Output.secret(base64.b64encode(held.encode()).decode())
 
 
 def image_policy(environment: LoadedEnvironment, cluster: str) -> ImagePolicy:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 _NOT_ACTED_ON: Final[Mapping[str, str]] = {
     "gateway": "no gateway is installed",
-    "gitops": "nothing is written to the repository",
     "monitoring": "no ServiceMonitor is made",
 }
 """By section: what is the case instead."""

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from components.delivery import Delivery
 from stacks.argocd_settings import ArgoCdSettings, GitopsSettings
 from stacks.image_settings import ImageRepositorySettings
 from stacks.part_settings import (
@@ -196,6 +197,14 @@ class ComputeClusterSettings(Section):
         default=(),
         title="Adopt",
         description="Names of the releases that are taken over where somebody else has installed them.",
+    )
+    delivery: Delivery = Field(
+        default=Delivery.DIRECT,
+        title="Delivery",
+        description=(
+            "Who applies what runs on it: direct (this program); gitops (its Argo CD, from the GitOps"
+            " repository); handover (the step between the two, in both directions)."
+        ),
     )
 
 

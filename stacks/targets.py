@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pulumi
 from pulumi_kubernetes import Provider
 
+from components.cluster_provider import ClusterProvider
+from components.delivery import Delivery
 from stacks.vocabulary import ClusterState
 
 if TYPE_CHECKING:
@@ -49,7 +51,9 @@ def kcp_workspace(
     )
 
 
-def compute_cluster(name: str, environment: LoadedEnvironment) -> Provider:
+def compute_cluster(
+    name: str, environment: LoadedEnvironment, *, after: Sequence[pulumi.Resource] = ()
+) -> ClusterProvider:
     """Address a compute cluster.
 
     Parameters
@@ -58,10 +62,14 @@ def compute_cluster(name: str, environment: LoadedEnvironment) -> Provider:
         Its name.
     environment
         The environment.
+    after
+        What must be done before anything on it is touched.
     """
-    state = environment.settings.compute_clusters[name].state
-    return Provider(
+    entry = environment.settings.compute_clusters[name]
+    state = entry.state
+    return ClusterProvider(
         f"cluster-{name}",
+        delivery=entry.delivery,
         cluster_identifier=f"cluster:{name}",
         kubeconfig=pulumi.Output.secret(environment.kubeconfigs[name].render()),
         enable_server_side_apply=True,
@@ -73,4 +81,7 @@ def compute_cluster(name: str, environment: LoadedEnvironment) -> Provider:
         skip_update_unreachable=True if state in (ClusterState.UNREACHABLE, ClusterState.GONE) else None,
         # … and one that never comes back must not hold up its own removal.
         delete_unreachable=True if state is ClusterState.GONE else None,
+        # What Argo CD has applied exists, and is taken into the state.
+        upsert_existing_objects=True if entry.delivery is Delivery.HANDOVER else None,
+        opts=pulumi.ResourceOptions(depends_on=list(after)) if after else None,
     )

@@ -1,4 +1,4 @@
-"""Run a unit: `python -m units apply|wait|delete`."""
+"""Run a unit: `python -m units apply|wait|delete`, or a delivery: `python -m units deliver|undeliver`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Final
 
 from units.apply import apply
 from units.delete import delete
+from units.deliver import deliver, read_delivery, undeliver
 from units.errors import UnitError
 from units.kubectl import Kubectl
 from units.request import read_request
 from units.wait import wait
 
 _USAGE: Final = 2
+_VERBS: Final = ("apply", "wait", "delete", "deliver", "undeliver")
 
 
 def main(arguments: list[str]) -> int:
@@ -22,27 +24,33 @@ def main(arguments: list[str]) -> int:
     Parameters
     ----------
     arguments
-        What to do: `apply`, `wait` or `delete`.
+        What to do: `apply`, `wait` or `delete` a unit; `deliver` or `undeliver` what is on a cluster.
 
     Returns
     -------
     int
         Exit status: 0, or 1 with one line on standard error.
     """
-    if len(arguments) != 1 or arguments[0] not in ("apply", "wait", "delete"):
-        sys.stderr.write("usage: python -m units apply|wait|delete\n")
+    if len(arguments) != 1 or arguments[0] not in _VERBS:
+        sys.stderr.write(f"usage: python -m units {'|'.join(_VERBS)}\n")
         return _USAGE
+    verb = arguments[0]
     try:
         request = read_request(os.environ)
         if request.abandoned:
             sys.stdout.write(f"{request.name}: forgotten, since its cluster is gone for ever\n")
             return 0
         with Kubectl(request) as kubectl:
-            if arguments[0] == "delete":
+            if verb == "delete":
                 done = delete(kubectl, request)
+            elif verb == "undeliver":
+                done = undeliver(kubectl, request, read_delivery(os.environ))
             else:
                 stdin = sys.stdin.read() if request.manifest_file is None else ""
-                done = (apply if arguments[0] == "apply" else wait)(kubectl, request, stdin)
+                if verb == "deliver":
+                    done = deliver(kubectl, request, read_delivery(os.environ), stdin)
+                else:
+                    done = (apply if verb == "apply" else wait)(kubectl, request, stdin)
     except UnitError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

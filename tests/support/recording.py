@@ -8,6 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Never
+from unittest.mock import patch
 
 import pulumi
 from pulumi.runtime import mocks, rpc
@@ -17,6 +18,7 @@ from releases.adaptation import UNADAPTED, Adaptation
 from releases.catalog import TEKTON_PIPELINES
 from releases.contents import Contents
 from releases.prepare import PreparedRelease
+from stacks import rendering
 from stacks.environment import compose
 from stacks.image_sources import read_images
 from stacks.kubeconfigs import Kubeconfig
@@ -57,6 +59,7 @@ class Registration:
     dependencies: frozenset[str]
     ignore_changes: tuple[str, ...]
     protect: bool
+    retain_on_delete: bool
     provider: str
     parent: str
 
@@ -97,6 +100,7 @@ class Recorder(mocks.MockMonitor):
             dependencies=frozenset(request.dependencies),
             ignore_changes=tuple(request.ignoreChanges),
             protect=bool(request.protect),
+            retain_on_delete=bool(request.retainOnDelete),
             provider=request.provider,
             parent=request.parent,
         )
@@ -227,7 +231,9 @@ def record(settings: EnvironmentSettings) -> tuple[Recorder, EnvironmentOutputs]
 
     @pulumi.runtime.test  # type: ignore[untyped-decorator]
     def run() -> None:
-        outputs.append(compose(loaded(settings)))
+        # Made-up releases have no file.
+        with patch.object(rendering, "release_objects", lambda _manifest: []):
+            outputs.append(compose(loaded(settings)))
 
     run()
     return recorder, outputs[0]

@@ -222,7 +222,6 @@ def test_each_part_that_is_given_and_not_there_yet_gets_a_notice() -> None:
         f"pipeline-service:{key}"
         for key in (
             "gateway",
-            "gitops",
             "monitoring",
             "tenants.*.repositories",
         )

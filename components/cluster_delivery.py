@@ -1,0 +1,158 @@
+"""What watches over the change of a cluster's delivery, and carries it out: see docs/adr/0010-delivery.md."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import pulumi
+from pulumi_command import local
+
+from components.delivery import Delivery
+from components.names import FIELD_MANAGER, OPERATOR_NAMESPACE, SYNCER_NAMESPACE, digest
+from components.syncer_manifests import AGENT, KUBECONFIG_DIGEST
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from components.kubernetes_object import Manifest
+
+_RUN: Final = ".venv/bin/python -m units"
+DELIVER_SCRIPT: Final = f"{_RUN} deliver"
+UNDELIVER_SCRIPT: Final = f"{_RUN} undeliver"
+
+APPLICATION: Final = "argocd/pipeline-service"
+"""Namespace and name of Argo CD's Application for the cluster's folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterDeliveryArgs:
+    """What a ClusterDelivery needs.
+
+    Attributes
+    ----------
+    cluster_name
+        Name of the compute cluster.
+    kubeconfig
+        File with the cluster's credential, relative to the project's folder.
+    delivery
+        Who applies what runs on it.
+    state
+        State of the cluster.
+    incarnation
+        Raised to do it anew.
+    objects
+        Our own objects on it, as Argo CD applies them; needed while they are handed over.
+    manifests
+        Files with the releases on it that Argo CD applies, relative to the project's folder.
+    credential
+        Digest of the agent's kubeconfig for kcp, which Argo CD doesn't know; None where Argo CD doesn't
+        apply the agent.
+    after
+        What must be registered before it.
+    """
+
+    cluster_name: str
+    kubeconfig: str
+    delivery: Delivery
+    state: str
+    incarnation: int
+    objects: tuple[Manifest, ...] = field(default=(), repr=False)
+    manifests: tuple[str, ...] = ()
+    credential: pulumi.Input[str] | None = None
+    after: tuple[pulumi.Resource, ...] = field(default=(), repr=False)
+
+
+def identities(objects: Sequence[Manifest]) -> str:
+    """List which objects they are: API version, kind, namespace and name of each, a line each, in JSON.
+
+    Parameters
+    ----------
+    objects
+        The objects.
+    """
+    named = sorted(
+        [one["apiVersion"], one["kind"], one["metadata"].get("namespace", ""), one["metadata"]["name"]]
+        for one in objects
+    )
+    return "[\n" + ",\n".join(json.dumps(one) for one in named) + "\n]\n"
+
+
+def environment(args: ClusterDeliveryArgs) -> dict[str, pulumi.Input[str]]:
+    """Make the environment of the command.
+
+    Parameters
+    ----------
+    args
+        The delivery.
+    """
+    handed = args.delivery is Delivery.HANDOVER
+    made: dict[str, pulumi.Input[str]] = {
+        "UNIT_NAME": "delivery",
+        "UNIT_SHA256": digest(identities(args.objects) if handed else ""),
+        "UNIT_KUBECONFIG": args.kubeconfig,
+        "UNIT_NAMESPACE": OPERATOR_NAMESPACE,
+        "UNIT_FIELD_MANAGER": FIELD_MANAGER,
+        "UNIT_INCARNATION": str(args.incarnation),
+        "UNIT_DELIVERY": str(args.delivery),
+        "UNIT_DELIVERY_KEY": f"computeClusters.{args.cluster_name}.delivery",
+        "UNIT_APPLICATION": APPLICATION,
+    }
+    if args.manifests:
+        made["UNIT_MANIFESTS"] = json.dumps(sorted(args.manifests))
+    if args.state == "gone":
+        made["UNIT_ABANDONED"] = "true"
+    if args.credential is not None:
+        made["UNIT_RESTART"] = f"{SYNCER_NAMESPACE}/{AGENT}"
+        made["UNIT_RESTART_ANNOTATION"] = KUBECONFIG_DIGEST
+        made["UNIT_RESTART_VALUE"] = args.credential
+    return made
+
+
+class ClusterDelivery(pulumi.ComponentResource):
+    """The delivery of a compute cluster: it fails where a change of it would lose something.
+
+    Its place among the others depends on the delivery: `direct` comes before anything else on the cluster,
+    since Argo CD has to let go first; `handover` after everything, since only then all of it is kept in the
+    state; `gitops` when this program's own part is there.
+
+    Parameters
+    ----------
+    name
+        Name of the compute cluster.
+    args
+        What it needs.
+    opts
+        Pulumi's options.
+    """
+
+    def __init__(
+        self, name: str, args: ClusterDeliveryArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("pipeline-service:delivery:ClusterDelivery", name, None, opts)
+        command = local.Command(
+            f"{name}-delivery",
+            create=DELIVER_SCRIPT,
+            update=DELIVER_SCRIPT,
+            delete=UNDELIVER_SCRIPT,
+            environment=environment(args),
+            stdin=identities(args.objects) if args.delivery is Delivery.HANDOVER else "",
+            add_previous_output_in_env=False,
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=list(args.after),
+                ignore_changes=["*"] if args.state == "unreachable" else [],
+            ),
+        )
+        self.register_outputs({"delivery": str(args.delivery)})
+        # With --continue-on-error the engine goes on past a failed command, and deletes in the end what is
+        # no longer registered; after a program that failed it deletes nothing.
+        if not pulumi.runtime.is_dry_run():
+            self._succeeded: pulumi.Output[bool] = pulumi.Output.from_input(_succeeded(command, name))
+
+
+async def _succeeded(command: local.Command, name: str) -> bool:
+    if not await command.stdout.is_known():
+        raise RuntimeError(f"the delivery of {name} was refused, so nothing is deleted")
+    return True

@@ -1,0 +1,74 @@
+"""From settings to how things get to a cluster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from components.cluster_delivery import ClusterDeliveryArgs
+from components.delivery import Delivery
+from stacks import rendering
+
+if TYPE_CHECKING:
+    import pulumi
+
+    from stacks.loader import LoadedEnvironment
+
+
+def watched(environment: LoadedEnvironment, delivery: Delivery | None = None) -> list[str]:
+    """Name the clusters whose delivery is watched over: with a GitOps repository, all of them.
+
+    Parameters
+    ----------
+    environment
+        The environment.
+    delivery
+        Only those with it; by default, with any.
+    """
+    settings = environment.settings
+    return sorted(
+        name
+        for name, entry in settings.compute_clusters.items()
+        if settings.gitops is not None and delivery in (None, entry.delivery)
+    )
+
+
+def delivery(
+    environment: LoadedEnvironment,
+    cluster: str,
+    *,
+    credential: pulumi.Input[str] | None = None,
+    after: tuple[pulumi.Resource, ...] = (),
+) -> ClusterDeliveryArgs:
+    """Say how things get to a cluster.
+
+    Parameters
+    ----------
+    environment
+        The environment.
+    cluster
+        Name of the cluster.
+    credential
+        Digest of the agent's credential; it only matters where Argo CD applies the agent.
+    after
+        What must be registered before it.
+    """
+    entry = environment.settings.compute_clusters[cluster]
+    handed = entry.delivery is Delivery.HANDOVER
+    return ClusterDeliveryArgs(
+        cluster_name=cluster,
+        kubeconfig=str(environment.kubeconfig_file(cluster)),
+        delivery=entry.delivery,
+        state=entry.state,
+        incarnation=entry.incarnation,
+        objects=tuple(one for part in rendering.own_objects(environment, cluster).values() for one in part)
+        if handed
+        else (),
+        manifests=tuple(
+            str(environment.release(cluster, name).manifest)
+            for name in rendering.delivered_releases(environment, cluster)
+        )
+        if entry.delivery is not Delivery.DIRECT
+        else (),
+        credential=credential if entry.delivery is Delivery.GITOPS else None,
+        after=after,
+    )

@@ -1,0 +1,255 @@
+"""What the GitOps repository gets is what the program registers: all of it, but for what stays with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from components.cluster_delivery import identities
+from components.delivery import SYNC_OPTIONS, SYNC_WAVE
+from stacks.rendering import RenderingError, cluster_content, own_objects, release_objects, render
+from tests.support.recording import Recorder, environment, loaded, record
+from units.deliver import read_delivery
+
+if TYPE_CHECKING:
+    from stacks.settings import EnvironmentSettings
+
+DIGEST = "pipeline-service/kubeconfig-digest"
+
+
+def settings(delivery: str = "direct", **more: object) -> EnvironmentSettings:
+    return environment(
+        {
+            "east": {"delivery": delivery},
+            "west": {"distribution": "openshift", "delivery": delivery},
+            "other": {},
+        },
+        {
+            "team-a": {"cluster": "east", "namespaces": ["default", "ci"]},
+            "team-b": {"cluster": "east", "suspended": True, "onSuspension": "stop"},
+            "team-c": {"cluster": "west", "external": {"path": "root:org:c", "binders": {"users": ["erin"]}}},
+            "team-d": {"cluster": "other"},
+        },
+        argocd={"enabled": True},
+        gitops={"repository": "https://git.example.com/sre/clusters"},
+        **more,
+    )
+
+
+def on_cluster(recorder: Recorder, cluster: str) -> dict[str, dict[str, Any]]:
+    """Give what is registered on a cluster, but for Argo CD's own, as the objects it makes."""
+    found = {}
+    for one in recorder.registrations.values():
+        ours = one.type.startswith("kubernetes:") and "argocd" not in one.name
+        if f"::cluster-{cluster}::" in one.provider and ours:
+            made = {key: value for key, value in one.inputs.items() if value is not None}
+            found[identities([made])] = made
+    return found
+
+
+def rendered(given: EnvironmentSettings, cluster: str) -> dict[str, dict[str, Any]]:
+    """Give what is rendered of our own, as it is registered: without what speaks to Argo CD."""
+    found = {}
+    for objects in own_objects(loaded(given), cluster).values():
+        for one in objects:
+            plain = json.loads(json.dumps(one))
+            plain["metadata"].get("annotations", {}).pop(SYNC_OPTIONS, None)
+            found[identities([plain])] = plain
+    return found
+
+
+@pytest.mark.parametrize("images", [{}, {"pullSecret": {"secret": "pull"}, "allowedRegistries": ["ghcr.io"]}])
+@pytest.mark.parametrize("cluster", ["east", "west"])
+def test_what_is_rendered_is_what_direct_delivery_registers_but_for_what_stays(
+    cluster: str, images: dict[str, Any]
+) -> None:
+    recorder, _ = record(settings(imageRepository=images))
+    direct = on_cluster(recorder, cluster)
+    for one in direct.values():
+        if one["kind"] == "Deployment":
+            # It follows from a token that only kcp knows: units/deliver.py writes it.
+            assert one["spec"]["template"]["metadata"].pop("annotations").keys() == {DIGEST}
+    recorder, _ = record(settings("gitops", imageRepository=images))
+    stays = on_cluster(recorder, cluster)
+    ours = rendered(settings("gitops", imageRepository=images), cluster)
+
+    units = {"Subscription", "TektonConfig"}  # they are registered as units
+    assert {key: one for key, one in ours.items() if one["kind"] not in units} == {
+        key: one for key, one in direct.items() if key not in stays
+    }
+    pulled = {("Secret", "pipeline-service-pull")} if images else set()
+    assert {(one["kind"], one["metadata"]["name"]) for one in stays.values()} - pulled == {
+        ("Namespace", "pipeline-service"),
+        ("Namespace", "pipeline-service-syncer"),
+        ("Namespace", "pipeline-service-retention"),
+        ("Secret", "kcp-kubeconfig"),
+    }
+
+
+def test_gitops_registers_no_release_and_what_lies_in_kcp_as_before() -> None:
+    before, _ = record(settings())
+    after, _ = record(settings("gitops"))
+
+    def names(recorder: Recorder) -> set[str]:
+        """Name what lies in kcp, and the units of tenants."""
+        return {
+            one.name
+            for one in recorder.registrations.values()
+            if "::kcp-" in one.provider
+            or (one.name.startswith("team-") and one.type == "command:local:Command")
+        }
+
+    assert names(before) == names(after)
+    commands = {one.name for one in after.of_type("command:local:Command")}
+    assert {name for name in commands if name.startswith(("east", "west")) and "-argo" not in name} == {
+        "east-delivery",
+        "west-delivery",
+    }
+    assert "other-tekton-pipelines-apply" in commands
+
+
+def test_handover_registers_all_of_it_and_only_keeps_it() -> None:
+    before, _ = record(settings(deletionProtection=True))
+    after, _ = record(settings("handover", deletionProtection=True))
+
+    def but_for_argo_cd(recorder: Recorder) -> set[str]:
+        return {urn for urn in recorder.registrations if "argo" not in urn}
+
+    assert but_for_argo_cd(before) == but_for_argo_cd(after)
+    recorder, _ = record(settings("gitops"))
+    stays = {one.urn for one in recorder.registrations.values()} - {
+        one.urn for one in recorder.registrations.values() if one.name.endswith("-delivery")
+    }
+    held = [
+        one
+        for one in after.registrations.values()
+        if one.urn not in stays
+        and not one.type.startswith("pipeline-service")
+        and not one.name.endswith("-delivery")
+    ]
+    assert held
+    for one in held:
+        assert one.ignore_changes == ("*",), one.urn
+        assert not one.protect, one.urn
+    applied = [one for one in held if not one.name.endswith("-ready")]
+    assert {one.urn for one in applied if not one.retain_on_delete} == set()
+    assert not [one for one in before.registrations.values() if one.retain_on_delete]
+
+
+def test_the_change_back_comes_before_anything_on_the_cluster_and_the_handover_after_everything() -> None:
+    direct, _ = record(settings())
+    gate = direct.named("east-delivery").urn
+    on_east = [one for one in direct.registrations.values() if "::cluster-east::" in one.provider]
+    assert on_east
+    assert {one.urn for one in on_east if gate not in direct.reaches(one.urn)} == set()
+
+    handover, _ = record(settings("handover"))
+    gate = handover.named("east-delivery").urn
+    needed = handover.reaches(gate)
+    on_east = [one for one in handover.registrations.values() if "::cluster-east::" in one.provider]
+    assert {one.urn for one in on_east if one.urn not in needed} == set()
+
+
+def test_a_refused_change_is_told_with_the_key_of_the_entry() -> None:
+    recorder, _ = record(settings("gitops"))
+    delivery = read_delivery(recorder.named("east-delivery").inputs["environment"])
+    assert delivery.key == "computeClusters.east.delivery"
+    assert delivery.wanted == "gitops"
+    assert delivery.restart == "pipeline-service-syncer/api-syncagent"
+
+
+def test_without_a_repository_nothing_watches_over_deliveries() -> None:
+    recorder, _ = record(environment({"east": {}}))
+    assert not [one for one in recorder.registrations.values() if "elivery" in one.urn]
+
+
+def content(folder: Path) -> dict[str, Any]:
+    given = loaded(settings("gitops"))
+    for prepared in given.prepared["east"].values():
+        path = folder / prepared.manifest
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            path.write_text(json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}}))
+    return dict(cluster_content(given, "east", folder))
+
+
+def test_definitions_and_namespaces_come_first_and_their_objects_last(tmp_path: Path) -> None:
+    found = content(tmp_path)
+
+    def waves(kind: str) -> set[str]:
+        return {
+            one["metadata"].get("annotations", {}).get(SYNC_WAVE, "0")
+            for one in found.values()
+            if one["kind"] == kind
+        }
+
+    assert waves("Namespace") == {"-3"}
+    assert waves("PublishedResource") == {"1"}
+    assert waves("Deployment") | waves("ClusterRole") | waves("NetworkPolicy") == {"0"}
+
+
+def test_a_protected_tenants_namespaces_are_not_pruned_and_a_retired_ones_are(tmp_path: Path) -> None:
+    given = settings("gitops")
+    assert given.deletion_protection
+    kept = [
+        one["metadata"]["annotations"].get(SYNC_OPTIONS)
+        for one in content(tmp_path).values()
+        if one["kind"] == "Namespace" and one["metadata"]["name"].startswith("team")
+    ]
+    assert kept == ["Prune=false,Delete=false"] * 3
+    retired = environment(
+        {"east": {"delivery": "gitops", "homeOf": ["team-a"]}},
+        {"team-a": {"cluster": "east", "retired": {"export": "0" * 64}}},
+        argocd={"enabled": True},
+        gitops={"repository": "https://git.example.com/sre/clusters"},
+    )
+    [namespace] = [
+        one for one in own_objects(loaded(retired), "east")["tenants/team-a"] if one["kind"] == "Namespace"
+    ]
+    assert SYNC_OPTIONS not in namespace["metadata"]["annotations"]
+
+
+def test_rendering_twice_gives_the_same_texts_and_no_secret(tmp_path: Path) -> None:
+    first, second = render(content(tmp_path)), render(content(tmp_path))
+    assert list(first.items()) == list(second.items())
+    assert not [path for path in first if "/secret." in path]
+    assert all(":" not in path for path in first)
+
+
+def test_no_secret_of_a_release_is_rendered_and_one_with_content_refused(tmp_path: Path) -> None:
+    given = loaded(settings("gitops"))
+    empty = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "certs", "namespace": "tekton"}}
+    for prepared in given.prepared["east"].values():
+        path = tmp_path / prepared.manifest
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(empty))
+    assert not [one for one in content(tmp_path).values() if one["kind"] == "Secret"]
+    path.write_text(json.dumps({**empty, "data": {"key": "c2VjcmV0"}}))
+    release_objects.cache_clear()  # in earnest a file's name has its digest
+    with pytest.raises(RenderingError, match="Secret certs with content") as caught:
+        content(tmp_path)
+    assert "c2VjcmV0" not in str(caught.value)
+
+
+def test_two_objects_that_would_be_one_file_are_refused(tmp_path: Path) -> None:
+    given = loaded(settings("gitops"))
+    twins = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in ("a:b", "a_b")]
+    for prepared in given.prepared["east"].values():
+        path = tmp_path / prepared.manifest
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(f"{json.dumps(one)}\n" for one in twins))
+    with pytest.raises(RenderingError, match=r"namespace\.a_b\.yaml; rename one"):
+        content(tmp_path)
+
+
+def test_argo_cd_follows_the_clusters_folder_from_the_handover_on_and_may_apply_what_stands_there() -> None:
+    for delivery, follows in (("direct", False), ("handover", True), ("gitops", True)):
+        recorder, _ = record(settings(delivery))
+        applied = recorder.named("east-argocd-projects-apply").inputs["stdin"]
+        assert ("path: clusters/east" in applied) is follows, delivery
+        if follows:
+            assert "kind: PublishedResource" in applied
+            assert "kind: Secret" not in applied.partition("BlackList")[0].partition("Blacklist")[0]

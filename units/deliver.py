@@ -1,0 +1,470 @@
+"""Hand what runs on a cluster over to Argo CD, or take it back: the record of it, and who owns which fields.
+
+It refuses whatever would make the engine delete what another applies, before the engine deletes anything.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from units.errors import KubectlError, UnitError
+from units.manifest import Identity, identify, parse, serialize
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from units.kubectl import Kubectl
+    from units.manifest import Manifest
+    from units.request import Request
+
+RECORD: Final = "delivery"
+"""The ConfigMap that says how things get to a cluster, and which things."""
+
+DIRECT: Final = "direct"
+HANDOVER: Final = "handover"
+GITOPS: Final = "gitops"
+
+_ARGO_MANAGER: Final = "argocd-controller"
+_ARGO_PREFIX: Final = "argocd.argoproj.io/"
+_APPLICATION: Final = "applications.argoproj.io"
+_CREDENTIAL_MANAGER: Final = "pipeline-service-credential"
+
+_PULUMI: Final = re.compile(r"pulumi-(resource-)?kubernetes(-[0-9a-f]+)?")
+"""Field managers of pulumi-kubernetes: of a creation, and of an application (with a number of its own)."""
+
+_NO_MATCH: Final = re.compile(r'no matches for kind "([^"]+)" in version "([^"]+)"')
+_AT_ONCE: Final = 4
+_TRIES: Final = 5
+_SHOWN: Final = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """What is asked for.
+
+    Attributes
+    ----------
+    wanted
+        Who shall apply what runs on the cluster: `direct`, `handover` or `gitops`.
+    key
+        The setting that says so.
+    application
+        Namespace and name of Argo CD's Application, with a slash between.
+    manifests
+        Files with releases that Argo CD applies, but for their Secrets.
+    restart
+        Namespace and name of a Deployment whose credential is this program's, with a slash between.
+    annotation
+        Annotation of that Deployment's pods.
+    credential
+        Its value: the credential's digest.
+    """
+
+    wanted: str
+    key: str
+    application: str
+    manifests: tuple[Path, ...]
+    restart: str
+    annotation: str
+    credential: str
+
+
+def read_delivery(environment: Mapping[str, str]) -> Delivery:
+    """Read what is asked for.
+
+    Parameters
+    ----------
+    environment
+        The environment's variables.
+
+    Raises
+    ------
+    UnitError
+        It doesn't say what.
+    """
+    wanted = environment.get("UNIT_DELIVERY", "")
+    if wanted not in (DIRECT, HANDOVER, GITOPS):
+        raise UnitError(f'UNIT_DELIVERY is "{wanted}", which is none of {DIRECT}, {HANDOVER}, {GITOPS}')
+    return Delivery(
+        wanted=wanted,
+        key=environment.get("UNIT_DELIVERY_KEY", "delivery"),
+        application=environment.get("UNIT_APPLICATION", ""),
+        manifests=tuple(Path(one) for one in json.loads(environment.get("UNIT_MANIFESTS", "[]"))),
+        restart=environment.get("UNIT_RESTART", ""),
+        annotation=environment.get("UNIT_RESTART_ANNOTATION", ""),
+        credential=environment.get("UNIT_RESTART_VALUE", ""),
+    )
+
+
+def deliver(kubectl: Kubectl, request: Request, delivery: Delivery, stdin: str) -> str:
+    """Bring a cluster to a delivery, from the same or a neighbouring one.
+
+    Parameters
+    ----------
+    kubectl
+        The cluster.
+    request
+        Where the record is.
+    delivery
+        What is asked for.
+    stdin
+        Identities of objects that Argo CD applies, in JSON, as lists of API version, kind, namespace, name.
+
+    Returns
+    -------
+    str
+        What was done, in a line.
+
+    Raises
+    ------
+    UnitError
+        It would lose something; says what to do.
+    """
+    before, objects = _recorded(kubectl, request)
+    _refuse_a_jump(before, delivery)
+    if delivery.wanted == HANDOVER:
+        objects = _handed_over(delivery, stdin)
+        _record(kubectl, request, HANDOVER, objects)
+        return f"handover: {len(objects)} objects are for both, and Argo CD applies them"
+    if delivery.wanted == GITOPS:
+        changed = 0
+        if before == HANDOVER:
+            changed = _give(kubectl, request, delivery, objects)
+        _record(kubectl, request, GITOPS, objects)
+        _place_secrets(kubectl, delivery)
+        restarted = _restart(kubectl, delivery)
+        return f"gitops: {changed} objects are Argo CD's alone now{restarted}"
+    if before != HANDOVER:
+        return "direct: nothing to hand over"
+    _dismiss_application(kubectl, delivery)
+    changed = _change(kubectl, request, objects, _taken_back)
+    _record(kubectl, request, DIRECT, [])
+    return f"direct: {changed} objects are Argo CD's no more"
+
+
+def undeliver(kubectl: Kubectl, request: Request, delivery: Delivery) -> str:
+    """Say what stays on a cluster that Argo CD was to fill, when the environment is destroyed.
+
+    Parameters
+    ----------
+    kubectl
+        The cluster.
+    request
+        Where the record is.
+    delivery
+        What was asked for.
+    """
+    before, _ = _recorded(kubectl, request)
+    if delivery.wanted == DIRECT or before in (None, DIRECT):
+        return "direct: nothing is Argo CD's"
+    return (
+        f"{delivery.wanted}: what Argo CD has applied stays on the cluster, and is not this program's;"
+        f" whoever wants it gone sets {delivery.key}: {HANDOVER} and then {DIRECT} before the destroy"
+    )
+
+
+def _refuse_a_jump(before: str | None, delivery: Delivery) -> None:
+    if before is None or {before, delivery.wanted} != {DIRECT, GITOPS}:
+        return
+    lost = (
+        "what stands on the cluster would be deleted and made anew by Argo CD"
+        if before == DIRECT
+        else "Argo CD applies what stands on the cluster, and this program would find it there unknown"
+    )
+    raise UnitError(
+        f'{delivery.key}: "{delivery.wanted}": the cluster is in delivery {before}, and {lost}; nothing was'
+        f" changed; set it to {HANDOVER}, run pulumi up, and set it to {delivery.wanted} after that"
+    )
+
+
+def _recorded(kubectl: Kubectl, request: Request) -> tuple[str | None, list[Identity]]:
+    """Read how things got to the cluster until now (None: nothing is there yet), and which."""
+    here = f"--namespace={request.namespace}"
+    found = kubectl.get("configmap", RECORD, here)
+    if found is None:
+        units = kubectl.get("configmap", here, "--selector=app.kubernetes.io/component=unit")
+        names = [item["metadata"]["name"] for item in (units or {}).get("items", [])]
+        # Argo CD itself is always applied by this program.
+        return (DIRECT if any(not name.startswith("unit-argo") for name in names) else None), []
+    try:
+        before = found["data"]["delivery"]
+        objects = _identities(found["data"]["objects"])
+    except (KeyError, TypeError, ValueError):
+        raise UnitError(
+            f"the ConfigMap {request.namespace}/{RECORD} was changed by somebody and can't be read;"
+            " restore it from a backup: without it nobody knows who applies what runs on the cluster"
+        ) from None
+    return before, objects
+
+
+def _identities(text: str) -> list[Identity]:
+    return [
+        Identity(api_version=api_version, kind=kind, namespace=namespace, name=name)
+        for api_version, kind, namespace, name in json.loads(text)
+    ]
+
+
+def _record(kubectl: Kubectl, request: Request, delivery: str, objects: Sequence[Identity]) -> None:
+    manifest = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": RECORD,
+            "namespace": request.namespace,
+            "labels": {
+                "app.kubernetes.io/part-of": "pipeline-service",
+                "app.kubernetes.io/component": "delivery",
+                "app.kubernetes.io/managed-by": request.field_manager,
+            },
+        },
+        "data": {
+            "delivery": delivery,
+            "objects": json.dumps(
+                [[one.api_version, one.kind, one.namespace, one.name] for one in sorted(objects)]
+            ),
+        },
+    }
+    kubectl.run(
+        "apply",
+        "--server-side",
+        f"--field-manager={request.field_manager}",
+        "--force-conflicts",
+        "--filename=-",
+        stdin=serialize([manifest]),
+    )
+
+
+def _handed_over(delivery: Delivery, stdin: str) -> list[Identity]:
+    try:
+        objects = set(_identities(stdin))
+    except (TypeError, ValueError):
+        raise UnitError("standard input holds no list of objects; run pulumi up anew") from None
+    # Secrets are in no repository.
+    return sorted(objects | {identify(one) for one in _manifests(delivery) if one["kind"] != "Secret"})
+
+
+def _manifests(delivery: Delivery) -> list[Manifest]:
+    found: list[Manifest] = []
+    for path in delivery.manifests:
+        try:
+            text = path.read_text()
+        except OSError as error:
+            raise UnitError(
+                f"the manifest {path} can't be read ({error.strerror}); run pulumi preview in the project's"
+                " folder, which makes it anew"
+            ) from None
+        found += parse(text)
+    return found
+
+
+def _place_secrets(kubectl: Kubectl, delivery: Delivery) -> None:
+    """Put the releases' empty Secrets there, which their controllers fill and no repository may hold."""
+    secrets = [one for one in _manifests(delivery) if one["kind"] == "Secret"]
+    if not secrets:
+        return
+    places = sorted({one["metadata"]["namespace"] for one in secrets})
+    # By name alone: all else of these namespaces is Argo CD's to say.
+    namespaces = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in places]
+    _apply_as(kubectl, [*namespaces, *secrets])
+
+
+def _apply_as(kubectl: Kubectl, manifests: Sequence[Manifest]) -> None:
+    """Apply what no repository holds, under a name of its own: Argo CD leaves it alone."""
+    kubectl.run(
+        "apply",
+        "--server-side",
+        f"--field-manager={_CREDENTIAL_MANAGER}",
+        "--force-conflicts",
+        # A part of a Deployment is none to kubectl; the server judges the whole.
+        "--validate=false",
+        "--filename=-",
+        stdin=serialize(manifests),
+    )
+
+
+def _live(kubectl: Kubectl, identities: Sequence[Identity]) -> dict[Identity, Manifest]:
+    """Get objects with their owners; those that don't exist are left out."""
+    remaining = list(identities)
+    while remaining:
+        try:
+            text = kubectl.run(
+                "get",
+                "--ignore-not-found",
+                "--show-managed-fields",
+                "--output=json",
+                "--filename=-",
+                stdin=serialize([one.reference() for one in remaining]),
+                patient=False,
+            )
+        except KubectlError as error:
+            unserved = set(_NO_MATCH.findall(error.stderr))
+            left = [one for one in remaining if (one.kind, one.api_version) not in unserved]
+            if len(left) == len(remaining):
+                raise
+            remaining = left
+            continue
+        if not text.strip():
+            return {}
+        found = json.loads(text)
+        items = found["items"] if found["kind"] == "List" else [found]
+        return {identify(item): item for item in items}
+    return {}
+
+
+def _managers(found: Manifest) -> list[dict[str, Any]]:
+    return list(found["metadata"].get("managedFields") or [])
+
+
+def _is_argos(entry: Mapping[str, Any]) -> bool:
+    return entry.get("manager") == _ARGO_MANAGER and entry.get("operation") == "Apply"
+
+
+def _give(kubectl: Kubectl, request: Request, delivery: Delivery, objects: Sequence[Identity]) -> int:
+    live = _live(kubectl, objects)
+    missing = [
+        one
+        for one in objects
+        if one not in live or not any(_is_argos(entry) for entry in _managers(live[one]))
+    ]
+    if missing:
+        named = ", ".join(str(one) for one in missing[:_SHOWN])
+        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+        raise UnitError(
+            f'{delivery.key}: "{GITOPS}": Argo CD has not synced yet: {len(missing)} of {len(objects)}'
+            f" objects are not applied by it ({named}{more}); nothing was changed; write the repository by"
+            f" `python -m operations render`, set {HANDOVER}, and wait until its Application is Synced"
+        )
+    ours = frozenset({request.field_manager})
+    return _change(kubectl, request, objects, lambda found: _given(found, ours))
+
+
+def _given(found: Manifest, ours: frozenset[str]) -> list[dict[str, Any]]:
+    kept = [
+        entry
+        for entry in _managers(found)
+        if entry.get("subresource")
+        or not (entry.get("manager") in ours or _PULUMI.fullmatch(str(entry.get("manager"))))
+    ]
+    return _owners_patch(found, kept)
+
+
+def _taken_back(found: Manifest) -> list[dict[str, Any]]:
+    patch = _owners_patch(found, [entry for entry in _managers(found) if not _is_argos(entry)])
+    for part in ("annotations", "labels"):
+        patch += [
+            {"op": "remove", "path": f"/metadata/{part}/{_escaped(key)}"}
+            for key in found["metadata"].get(part) or {}
+            if key.startswith(_ARGO_PREFIX)
+        ]
+    return patch
+
+
+def _owners_patch(found: Manifest, kept: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    if kept == _managers(found):
+        return []
+    # An empty list would be taken for "as it was".
+    return [{"op": "replace", "path": "/metadata/managedFields", "value": kept or [{}]}]
+
+
+def _escaped(key: str) -> str:
+    return key.replace("~", "~0").replace("/", "~1")
+
+
+def _change(
+    kubectl: Kubectl,
+    request: Request,
+    objects: Sequence[Identity],
+    patch_for: Callable[[Manifest], list[dict[str, Any]]],
+) -> int:
+    """Patch objects, each as it is at that moment; give how many were changed."""
+    todo, changed = list(objects), 0
+    for _ in range(_TRIES):
+        patches = {
+            identity: (found, patch)
+            for identity, found in _live(kubectl, todo).items()
+            if (patch := patch_for(found))
+        }
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            tried = [pool.submit(_patch, kubectl, request, one, *patches[one]) for one in patches]
+            stale = [one.result() for one in tried]
+        todo = [identity for identity, again in zip(patches, stale, strict=True) if again]
+        changed += len(patches) - len(todo)
+        if not todo:
+            return changed
+    raise UnitError(f"{todo[0]} changes all the time, so its owners couldn't be; run pulumi up anew")
+
+
+def _patch(
+    kubectl: Kubectl, request: Request, identity: Identity, found: Manifest, patch: list[dict[str, Any]]
+) -> bool:
+    """Patch an object; tell whether it was changed by another meanwhile."""
+    version = found["metadata"]["resourceVersion"]
+    guarded = [{"op": "test", "path": "/metadata/resourceVersion", "value": version}, *patch]
+    # The core group is an empty text, and the dot before it is needed.
+    resource = f"{identity.kind}.{identity.api_version.rpartition('/')[2]}.{identity.group}"
+    place = [f"--namespace={identity.namespace}"] if identity.namespace else []
+    try:
+        kubectl.run(
+            "patch",
+            resource,
+            identity.name,
+            *place,
+            "--type=json",
+            f"--field-manager={request.field_manager}",
+            # The owners of a large definition's fields are longer than an argument may be.
+            "--patch-file=/dev/stdin",
+            stdin=json.dumps(guarded),
+            patient=False,
+        )
+    except KubectlError as error:
+        if "the object has been modified" in error.stderr or "test failed" in error.stderr:
+            return True
+        raise UnitError(f"{identity}: {error}") from None
+    return False
+
+
+def _dismiss_application(kubectl: Kubectl, delivery: Delivery) -> None:
+    """Remove the Application, and nothing with it: from now on nobody else changes the objects back."""
+    namespace, _, name = delivery.application.partition("/")
+    if not name:
+        return
+    here = f"--namespace={namespace}"
+    try:
+        found = kubectl.get(_APPLICATION, name, here, patient=False)
+    except KubectlError as error:
+        if "the server doesn't have a resource type" in error.stderr:
+            return
+        raise
+    if found is None:
+        return
+    if found["metadata"].get("finalizers"):
+        # Its finalizer is what deletes everything that it has applied.
+        patch = '{"metadata":{"finalizers":null}}'
+        kubectl.run("patch", _APPLICATION, name, here, "--type=merge", f"--patch={patch}")
+    kubectl.run("delete", _APPLICATION, name, here, "--ignore-not-found", "--cascade=orphan")
+
+
+def _restart(kubectl: Kubectl, delivery: Delivery) -> str:
+    """Let a Deployment's pods start anew where its credential has changed: they read it when they start."""
+    namespace, _, name = delivery.restart.partition("/")
+    if not name:
+        return ""
+    found = kubectl.get("deployments.apps", name, f"--namespace={namespace}")
+    if found is None:
+        return ""
+    there = found["spec"]["template"]["metadata"].get("annotations") or {}
+    if there.get(delivery.annotation) == delivery.credential:
+        return ""
+    wanted = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"template": {"metadata": {"annotations": {delivery.annotation: delivery.credential}}}},
+    }
+    _apply_as(kubectl, [wanted])
+    return f", and {name} starts anew with its new credential"
