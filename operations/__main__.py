@@ -26,6 +26,7 @@ from operations.recover import recover
 from operations.stack_file import StackFile
 from operations.tables import console, show
 from operations.validate import validate
+from stacks.loader import load_stack_file
 from stacks.problems import SettingsError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -39,6 +40,7 @@ _ROOT = Path(__file__).resolve().parent.parent
 _HERE = Path()
 _PROJECT = "Folder of Pulumi.yaml, or one below it."
 _DRIFT = 3
+_DIFFERENT = 3
 
 
 @app.callback()
@@ -137,6 +139,40 @@ def _mend(path: Path, entries: list[tuple[str, str]]) -> str:
     after = mended(before, entries)
     after.write(before)
     return after.diff(before)
+
+
+@app.command("render")
+def render_command(
+    *,
+    stack: Annotated[str, typer.Option(help="The stack to render.")],
+    out: Annotated[Path, typer.Option(help="A checkout of the GitOps repository.")],
+    project: Annotated[Path, typer.Option(help=_PROJECT)] = _HERE,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; end with 3 on a difference.")
+    ] = False,
+) -> None:
+    """Write what each cluster of delivery handover or gitops should hold, without engine, cluster or secret.
+
+    Of the files that are there, only those change that an earlier rendering of the stack wrote.
+    """
+    # Here, since it needs the components and so the engine's SDKs, which other commands start without.
+    from operations import render  # noqa: PLC0415
+
+    try:
+        root = find_project(project)
+        [path] = stack_files(root, [stack], every=False)
+        environment = load_stack_file(path)
+        files = render.wanted(environment, root)
+        changes = render.compare(environment, files, out)
+        if not check:
+            render.write(files, changes, out)
+    except (OperationError, SettingsError, OSError) as error:
+        _plain(stderr=True).print(f"render: {error}")
+        raise typer.Exit(1) from error
+    for line in changes.lines():
+        typer.echo(line)
+    if check and changes:
+        raise typer.Exit(_DIFFERENT)
 
 
 @app.command("schema")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from cryptography import x509
@@ -102,6 +102,22 @@ def _authority(setting: str, root: Path, problems: list[Problem]) -> str | None:
     place = key_path(["imageRepository", "certificateAuthority", "path"])
     problems.append(Problem(key=place, value=shown(setting), why=why, mend=mend))
     return None
+
+
+def read_without_secrets(settings: ImageRepositorySettings, root: Path) -> tuple[Images, list[Problem]]:
+    """Read what the settings of images refer to where no Secret is made, and so none is known.
+
+    Parameters
+    ----------
+    settings
+        The settings.
+    root
+        The project's folder.
+    """
+    images, problems = read_images(settings.model_copy(update={"pull_secret": None}), root, {})
+    if settings.pull_secret is not None:
+        images = replace(images, rules=replace(images.rules, pull_secret=PULL_SECRET), pull_secret="")
+    return images, problems
 
 
 _MAKE_ANEW: Final = "make it anew: python -m operations images lock --stack STACK"

@@ -13,13 +13,14 @@ import pulumi
 from pulumi.runtime import config as runtime_config
 
 from releases.bundle import BundleFile
+from releases.catalog import ARGO_CD, ARGO_CD_HA
 from releases.errors import ImageError, ReleaseError
 from releases.fetch import Directory, Published, Source
 from releases.files import RUN_FOLDER, in_project, write_atomic
 from releases.prepare import PreparedRelease, prepare
 from stacks.backends import state_warnings
 from stacks.image_checks import not_served
-from stacks.image_sources import Images, read_images
+from stacks.image_sources import Images, read_images, read_without_secrets
 from stacks.kubeconfig_sources import Sources
 from stacks.kubeconfigs import Kubeconfig
 from stacks.mapping_releases import adaptation
@@ -176,6 +177,32 @@ def load(project: Path | None = None) -> LoadedEnvironment:
     return environment
 
 
+def load_stack_file(path: Path) -> LoadedEnvironment:
+    """Load a stack file with the releases that Argo CD applies, without an engine and without a secret.
+
+    Parameters
+    ----------
+    path
+        A file named `Pulumi.<stack>.yaml`, in the project's folder.
+
+    Raises
+    ------
+    SettingsError
+        Something is wrong with the settings or the manifests; it lists everything found.
+    """
+    settings = read_stack_file(path)
+    name = _STACK_FILE.fullmatch(path.name)
+    stack = name["stack"] if name else path.stem
+    folder = Path(RUN_FOLDER) / stack
+    images, problems = read_without_secrets(settings.image_repository, path.parent)
+    prepared = _prepared(settings, images, path.parent, folder, problems, without=(ARGO_CD, ARGO_CD_HA))
+    if problems:
+        raise SettingsError(problems)
+    return LoadedEnvironment(
+        stack=stack, settings=settings, kubeconfigs={}, prepared=prepared, folder=folder, images=images
+    )
+
+
 def read_stack_file(path: Path, text: str | None = None) -> EnvironmentSettings:
     """Read a stack file without an engine.
 
@@ -286,8 +313,14 @@ def release_source(settings: ReleasesSettings, root: Path) -> tuple[Source, list
     return Published(cache=root / RUN_FOLDER / "releases"), place, None
 
 
-def _prepared(
-    settings: EnvironmentSettings, images: Images, root: Path, folder: Path, problems: list[Problem]
+def _prepared(  # noqa: PLR0913 -- what is prepared, and three places
+    settings: EnvironmentSettings,
+    images: Images,
+    root: Path,
+    folder: Path,
+    problems: list[Problem],
+    *,
+    without: tuple[str, ...] = (),
 ) -> dict[str, dict[str, PreparedRelease]]:
     source, place, setting = release_source(settings.releases, root)
     # Most clusters get the very same: each different one is read once.
@@ -296,6 +329,8 @@ def _prepared(
     for cluster, releases in wanted_releases(settings).items():
         prepared[cluster] = {}
         for name, version in releases.items():
+            if name in without:
+                continue
             adapted = adaptation(settings, cluster, name, images)
             key = (name, version, adapted.as_json())
             if key not in made:

@@ -1,0 +1,177 @@
+"""Writing the GitOps repository: what each cluster that Argo CD fills should hold, one file an object."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from operations.errors import OperationError
+from releases.files import write_atomic
+from stacks import rendering
+from stacks.problems import key_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from stacks.loader import LoadedEnvironment
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changes:
+    """How a checkout differs from what it should hold; paths from its top, in order.
+
+    Attributes
+    ----------
+    added
+        Files that are not there.
+    changed
+        Files that hold something else.
+    removed
+        Files that an earlier rendering wrote, and that should go.
+    """
+
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.changed or self.removed)
+
+    def lines(self) -> Iterator[str]:
+        """Say it, a line a file."""
+        for mark, paths in (("+", self.added), ("~", self.changed), ("-", self.removed)):
+            yield from (f"{mark} {path}" for path in paths)
+
+
+def wanted(environment: LoadedEnvironment, project: Path) -> dict[str, str]:
+    """Make the files that a checkout should hold, the list of them included.
+
+    Parameters
+    ----------
+    environment
+        The environment; its kubeconfigs are not looked at.
+    project
+        The project's folder.
+
+    Returns
+    -------
+    dict
+        Text by path, from the checkout's top.
+
+    Raises
+    ------
+    OperationError
+        There is no section gitops, or something may not be written to a repository.
+    """
+    gitops = environment.settings.gitops
+    if gitops is None:
+        raise OperationError(
+            f"{key_path(['gitops'])}: it is not given, so there is no repository to write; add the section"
+            " (docs/configuration.md)"
+        )
+    files: dict[str, str] = {}
+    try:
+        for cluster in rendering.delivered_clusters(environment):
+            content = rendering.render(rendering.cluster_content(environment, cluster, project))
+            files |= {f"{gitops.path}/{cluster}/{path}": text for path, text in content.items()}
+    except rendering.RenderingError as error:
+        raise OperationError(str(error)) from None
+    listed = json.dumps(sorted(files), indent=1) + "\n"
+    return {**files, _list_of(environment): listed}
+
+
+def _list_of(environment: LoadedEnvironment) -> str:
+    """Name the list of a stack's files: above the clusters' folders, where no Argo CD looks."""
+    gitops = environment.settings.gitops
+    return f"{gitops.path if gitops else ''}/.rendered-{environment.stack}.json"
+
+
+def compare(environment: LoadedEnvironment, files: Mapping[str, str], checkout: Path) -> Changes:
+    """Compare a checkout with what it should hold. Files that no rendering of this stack wrote don't count.
+
+    Parameters
+    ----------
+    environment
+        The environment.
+    files
+        What the checkout should hold.
+    checkout
+        Its top.
+
+    Raises
+    ------
+    OperationError
+        The list of an earlier rendering can't be read.
+    """
+    there = {path: _read(checkout / path) for path in files}
+    return Changes(
+        added=tuple(sorted(path for path, text in there.items() if text is None)),
+        changed=tuple(
+            sorted(path for path, text in there.items() if text is not None and text != files[path])
+        ),
+        removed=tuple(
+            sorted(
+                path
+                for path in _written_before(environment, checkout)
+                if path not in files and (checkout / path).is_file()
+            )
+        ),
+    )
+
+
+def write(files: Mapping[str, str], changes: Changes, checkout: Path) -> None:
+    """Bring a checkout to what it should hold.
+
+    Parameters
+    ----------
+    files
+        What it should hold.
+    changes
+        How it differs.
+    checkout
+        Its top.
+    """
+    for path in changes.removed:
+        (checkout / path).unlink()
+        _remove_empty((checkout / path).parent, checkout)
+    for path in (*changes.added, *changes.changed):
+        write_atomic(checkout / path, files[path], mode=0o644)
+
+
+def _remove_empty(folder: Path, top: Path) -> None:
+    while folder != top and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise OperationError(f"{path}: it can't be read ({error}); remove it") from None
+
+
+def _written_before(environment: LoadedEnvironment, checkout: Path) -> list[str]:
+    name = _list_of(environment)
+    text = _read(checkout / name)
+    if text is None:
+        return []
+    try:
+        paths = json.loads(text)
+    except ValueError:
+        paths = None
+    folder = name.rpartition("/")[0]
+    if not isinstance(paths, list) or not all(_lies_below(path, folder) for path in paths):
+        raise OperationError(
+            f"{name}: it is not a list of files as this program writes it, so nobody knows which to remove;"
+            " restore it from the repository's history"
+        )
+    return paths
+
+
+def _lies_below(path: object, folder: str) -> bool:
+    return isinstance(path, str) and path.startswith(f"{folder}/") and ".." not in path.split("/")

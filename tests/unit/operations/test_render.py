@@ -1,0 +1,167 @@
+"""Writing a checkout of the GitOps repository: what is there already and isn't ours stays."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from operations import render
+from operations.__main__ import app
+from operations.errors import OperationError
+from stacks import mapping_tekton
+from stacks.tekton_settings import TektonSettings
+from tests.support.recording import environment, loaded
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from stacks.loader import LoadedEnvironment
+
+LIST = "clusters/.rendered-dev.json"
+TENANT = "clusters/east/tenants/team-a"
+
+
+def made_up(folder: Path, *tenants: str, delivery: str = "gitops", gitops: bool = True) -> LoadedEnvironment:
+    more = {"gitops": {"repository": "https://git.example.com/sre/clusters"}} if gitops else {}
+    given = loaded(
+        environment(
+            {"east": {"delivery": delivery}},
+            {name: {"cluster": "east"} for name in tenants},
+            argocd={"enabled": True},
+            **more,
+        )
+    )
+    for prepared in given.prepared["east"].values():
+        path = folder / prepared.manifest
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}}))
+    return given
+
+
+def settle(given: LoadedEnvironment, project: Path, checkout: Path) -> render.Changes:
+    files = render.wanted(given, project)
+    changes = render.compare(given, files, checkout)
+    render.write(files, changes, checkout)
+    return changes
+
+
+def test_a_second_rendering_finds_nothing_to_do(tmp_path: Path) -> None:
+    given, checkout = made_up(tmp_path, "team-a"), tmp_path / "checkout"
+    assert settle(given, tmp_path, checkout).added
+    assert not settle(given, tmp_path, checkout)
+    assert json.loads((checkout / LIST).read_text()) == sorted(
+        str(path.relative_to(checkout)) for path in checkout.rglob("*.yaml")
+    )
+
+
+def test_an_entry_that_goes_takes_its_files_and_what_others_wrote_stays(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    settle(made_up(tmp_path, "team-a", "team-b"), tmp_path, checkout)
+    theirs = checkout / "clusters" / "east" / "tenants" / "team-b" / "theirs.yaml"
+    theirs.write_text("theirs: true\n")
+    changes = settle(made_up(tmp_path), tmp_path, checkout)
+    assert changes.added == ()
+    assert changes.changed == (LIST,)
+    assert {path.rpartition("/")[0] for path in changes.removed} == {TENANT, TENANT.replace("-a", "-b")}
+    assert not (checkout / TENANT).exists()
+    assert [path.name for path in theirs.parent.iterdir()] == ["theirs.yaml"]
+    assert (checkout / "clusters/east/ground").is_dir()
+
+
+def test_one_more_tenant_adds_its_files_and_changes_no_other(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    settle(made_up(tmp_path, "team-b"), tmp_path, checkout)
+    changes = settle(made_up(tmp_path, "team-a", "team-b"), tmp_path, checkout)
+    assert {path.rpartition("/")[0] for path in changes.added} == {TENANT}
+    assert changes.changed == (LIST,)
+
+
+def test_what_somebody_changed_is_found_and_put_right(tmp_path: Path) -> None:
+    given, checkout = made_up(tmp_path, "team-a"), tmp_path / "checkout"
+    settle(given, tmp_path, checkout)
+    [path] = checkout.rglob("resourcequota.*.yaml")
+    text = path.read_text()
+    path.write_text(text.replace("running", "walking"))
+    files = render.wanted(given, tmp_path)
+    changes = render.compare(given, files, checkout)
+    assert list(changes.lines()) == [f"~ {path.relative_to(checkout)}"]
+    render.write(files, changes, checkout)
+    assert path.read_text() == text
+
+
+def test_a_cluster_that_went_back_to_direct_has_no_files(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    settle(made_up(tmp_path, "team-a"), tmp_path, checkout)
+    settle(made_up(tmp_path, "team-a", delivery="direct"), tmp_path, checkout)
+    assert not (checkout / "clusters" / "east").exists()
+
+
+@pytest.mark.parametrize("text", ["{", '{"a": 1}', '["../../etc/passwd"]', '["clusters/../x"]', "[1]"])
+def test_a_list_that_somebody_wrote_removes_nothing(tmp_path: Path, text: str) -> None:
+    given, checkout = made_up(tmp_path), tmp_path / "checkout"
+    (checkout / "clusters").mkdir(parents=True)
+    (checkout / LIST).write_text(text)
+    with pytest.raises(OperationError, match="restore it from the repository's history"):
+        settle(given, tmp_path, checkout)
+
+
+def test_without_a_repository_there_is_nothing_to_write(tmp_path: Path) -> None:
+    given = made_up(tmp_path, delivery="direct", gitops=False)
+    with pytest.raises(OperationError, match="pipeline-service:gitops: it is not given"):
+        render.wanted(given, tmp_path)
+
+
+def test_a_stack_file_is_rendered_with_its_mirrors_and_pull_secret_and_without_what_it_holds(
+    tmp_path: Path,
+) -> None:
+    published = tmp_path / "published"
+    published.mkdir()
+    (tmp_path / "Pulumi.yaml").write_text("name: pipeline-service\n")
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "controller", "namespace": "tekton-pipelines"},
+        "spec": {"template": {"spec": {"containers": [{"name": "c", "image": "ghcr.io/tektoncd/c:v1"}]}}},
+    }
+    # Whatever is set in ConfigMaps of the release has to find them there.
+    names = {"config-defaults", *mapping_tekton.config_maps(TektonSettings())}
+    config_maps = [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {}}
+        for name in sorted(names)
+    ]
+    text = "---\n".join(json.dumps(one) + "\n" for one in (deployment, *config_maps))
+    for release in ("tekton-pipelines-v1.6.0", "api-syncagent-crds-v0.7.0"):
+        (published / f"{release}.yaml").write_text(text)
+    kubeconfig = {"environment": "KUBECONFIG_OF_IT"}
+    config = {
+        "kcp": {"kubeconfig": {"environment": "KCP"}},
+        "computeClusters": {"east": {"kubeconfig": kubeconfig, "delivery": "gitops"}},
+        "tenants": {"team-a": {"cluster": "east"}},
+        "argocd": {"enabled": True},
+        "gitops": {"repository": "https://git.example.com/sre/clusters"},
+        "releases": {"directory": "published"},
+        "imageRepository": {
+            "mirrors": {"ghcr.io": "mirror.example.com/ghcr"},
+            "pullSecret": {"secret": "pull"},
+        },
+        "pull": {"secure": "v1:made:up"},
+    }
+    text = json.dumps({"config": {f"pipeline-service:{key}": value for key, value in config.items()}})
+    (tmp_path / "Pulumi.made.yaml").write_text(text)
+    done = CliRunner().invoke(
+        app, ["render", "--stack=made", f"--project={tmp_path}", f"--out={tmp_path / 'out'}"]
+    )
+    assert done.exit_code == 0, done.output
+    found = {path.name: path.read_text() for path in (tmp_path / "out").rglob("*.yaml")}
+    agent = found["deployment.pipeline-service-syncer.api-syncagent.yaml"]
+    assert "image: mirror.example.com/ghcr/kcp-dev/api-syncagent" in agent
+    assert "pipeline-service-pull" in agent
+    assert "image: mirror.example.com/ghcr/tektoncd/c" in found["deployment.tekton-pipelines.controller.yaml"]
+    assert not [name for name, text in found.items() if "kind: Secret" in text or "made:up" in text]
+    again = ["render", "--stack=made", f"--project={tmp_path}", f"--out={tmp_path / 'out'}", "--check"]
+    assert CliRunner().invoke(app, again).exit_code == 0
+    next((tmp_path / "out").rglob("*.yaml")).write_text("other: true\n")
+    assert CliRunner().invoke(app, again).exit_code == 3
