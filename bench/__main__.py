@@ -24,9 +24,12 @@ from bench.errors import BenchError
 from bench.measure import Command, in_turn, run
 from bench.snapshots import WITHOUT_RELEASES, Snapshot, take, without
 from components.names import tenant_namespace
+from components.tenant_manifests import namespace_objects
+from components.tenant_network import WORKSPACE_DIGEST
 from local.engine import STACK
 from operations.drift import deployed_units
 from releases.files import RUN_FOLDER
+from stacks import mapping
 from stacks.loader import read_stack_file
 
 _PREFIX: Final = "pipeline-service:"
@@ -94,7 +97,17 @@ def _environments(deployed: Deployed, folder: Path, tenants: int) -> dict[str, S
 
     def places(name: str) -> dict[str, str]:
         path = f"{loaded.tenants_path}:{name}"
-        return {one: tenant_namespace(path, one) for one in loaded.tenants[tenant].namespaces}
+        own = loaded.tenants[tenant]
+        names = {one: tenant_namespace(path, one) for one in own.namespaces}
+        objects = namespace_objects(
+            tenant=name,
+            workspace_path=path,
+            kcp_namespace=own.namespaces[0],
+            namespace_name=names[own.namespaces[0]],
+            quota=mapping.tenant_quota(own.quota),
+            network=mapping.tenant_network(own.network),
+        )
+        return {**names, "digest": objects["namespace"]["metadata"]["labels"][WORKSPACE_DIGEST]}
 
     more_tenants = [f"t{number:03}" for number in range(1, tenants)]
     more_clusters = [f"c{number}" for number in range(1, _MANY_CLUSTERS)]

@@ -106,7 +106,9 @@ def run(command: Command, *, memory: bool = False) -> Sample:
             watcher.join()
     seconds = time.monotonic() - begun
     if process.returncode != 0:
-        told = output.decode(errors="replace")[-2000:]
+        lines = output.decode(errors="replace").splitlines()
+        # What the engine found wrong stands among all that it would change.
+        told = "\n".join(line for line in lines if "error" in line.lower()) or "\n".join(lines[-20:])
         raise BenchError(f"{' '.join(command.arguments)} in {command.folder} failed: {told}")
     return Sample(seconds=seconds, processor=_spent() - spent, mebibytes=peak)
 
