@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pulumi
 
-from components.cluster_provider import ClusterProvider
 from components.delivery import Delivery, is_bootstrap
 
 if TYPE_CHECKING:
@@ -141,7 +140,8 @@ def register_object(  # noqa: PLR0913 -- Pulumi's options that are used, one by 
     list of KubernetesObject
         The object, or nothing where Argo CD delivers it.
     """
-    delivery = provider.delivery if isinstance(provider, ClusterProvider) else Delivery.DIRECT
+    # A ClusterProvider has it; its class isn't asked for, since its import takes time that validation hasn't.
+    delivery: Delivery = getattr(provider, "delivery", Delivery.DIRECT)
     if is_bootstrap(manifest):
         delivery = Delivery.DIRECT
     if delivery is Delivery.GITOPS:
