@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from components.cluster_delivery import identities
 from components.delivery import SYNC_OPTIONS, SYNC_WAVE
@@ -248,8 +249,20 @@ def test_two_objects_that_would_be_one_file_are_refused(tmp_path: Path) -> None:
 def test_argo_cd_follows_the_clusters_folder_from_the_handover_on_and_may_apply_what_stands_there() -> None:
     for delivery, follows in (("direct", False), ("handover", True), ("gitops", True)):
         recorder, _ = record(settings(delivery))
-        applied = recorder.named("east-argocd-projects-apply").inputs["stdin"]
-        assert ("path: clusters/east" in applied) is follows, delivery
+        applied = list(yaml.safe_load_all(recorder.named("east-argocd-projects-apply").inputs["stdin"]))
+        paths = [one["spec"]["source"]["path"] for one in applied if one["kind"] == "Application"]
+        assert paths == (["clusters/east"] if follows else []), delivery
         if follows:
-            assert "kind: PublishedResource" in applied
-            assert "kind: Secret" not in applied.partition("BlackList")[0].partition("Blacklist")[0]
+            [project] = [
+                one["spec"]
+                for one in applied
+                if one["kind"] == "AppProject" and one["metadata"]["name"] == "pipeline-service"
+            ]
+            allowed = {
+                one["kind"]
+                for key in ("clusterResourceWhitelist", "namespaceResourceWhitelist")
+                for one in project[key]
+            }
+            assert "PublishedResource" in allowed
+            assert not {"Secret", "*"} & allowed
+            assert "Secret" in {one["kind"] for one in project["namespaceResourceBlacklist"]}
