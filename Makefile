@@ -30,7 +30,7 @@ down: $(STAMP) ## Destroy stack dev, then stop and remove everything
 
 test: test-unit test-engine test-live ## All tests
 
-test-unit: $(STAMP) ## Tests that need no environment, under a minute
+test-unit: $(STAMP) ## Tests that need no environment, about two minutes on two cores
 	@$(PYTHON) -m pytest --numprocesses=auto tests/unit
 
 test-engine: $(STAMP) ## Tests on the real engine and real API servers
