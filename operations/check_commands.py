@@ -199,7 +199,12 @@ def _check(  # noqa: PLR0913 -- what the options say
         )
     openshift = servers.settings.compute_clusters[cluster].distribution is Distribution.OPENSHIFT
     args = PodArgs(run=run, image=image, user=None if openshift else NOBODY)
-    return network.check(servers.cluster(cluster), cluster, places, args, made_up=made_up, seconds=seconds)
+    try:
+        server = servers.cluster(cluster)
+    except OperationError as error:
+        # Without a credential, nothing is known of this cluster; what others show is told all the same.
+        return network.ClusterReport(cluster=cluster, verdict=network.Verdict.UNKNOWN, problem=str(error))
+    return network.check(server, cluster, places, args, made_up=made_up, seconds=seconds)
 
 
 def _show(report: ClusterReport) -> None:

@@ -166,6 +166,31 @@ def test_a_metadata_service_that_answers_ends_with_3(cluster: Cluster, check: Ca
     assert "169.254.169.252 port 988" in result.stdout
 
 
+@pytest.mark.parametrize(("answer", "status"), [("answered", 3), ("blocked", 1)])
+def test_a_cluster_without_a_credential_is_unknown_and_hides_nothing_of_the_others(
+    cluster: Cluster,
+    check: Callable[..., Result],
+    monkeypatch: pytest.MonkeyPatch,
+    answer: str,
+    status: int,
+) -> None:
+    def reached(_: ApiServers, name: str) -> Cluster:
+        if name == "west":
+            raise OperationError("west: no credential")
+        return cluster
+
+    monkeypatch.setattr(ApiServers, "cluster", reached)
+    cluster.reach = lambda _, tried: {"other": answer, "metadata": "blocked"}.get(tried["kind"], "answered")
+    result = check("--namespaces", "--json")
+    assert result.exit_code == status
+    assert found(result, "east")["verdict"] == ("not isolated" if status == 3 else "isolated")
+    assert found(result, "west")["verdict"] == "unknown"
+    assert found(result, "west")["problem"] == "west: no credential"
+    assert cluster.pods == {}
+    lines = check("--namespaces").stdout.splitlines()
+    assert lines[-2:] == ["cluster west: unknown", "  west: no credential"]
+
+
 @pytest.mark.parametrize("silent", ["own", "dns"])
 def test_where_nothing_answers_at_all_nothing_is_known(
     cluster: Cluster, check: Callable[..., Result], silent: str
