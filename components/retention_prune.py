@@ -40,7 +40,7 @@ _CONFLICT: Final = 409
 _FAILURES: Final = 3
 """Deletes in a row that fail before a workspace is left to the next pass."""
 
-_ODD: Final = (AttributeError, KeyError, TypeError, ValueError)
+_ODD: Final = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
 """What reading an object raises that is not as it should be."""
 
 _NO_ANSWER: Final = (OSError, http.client.HTTPException, ValueError)
@@ -293,12 +293,12 @@ def read_policy(item: Mapping[str, Any]) -> tuple[str, Policy]:
 
     Raises
     ------
-    AttributeError, KeyError, TypeError, ValueError
+    AttributeError, KeyError, OverflowError, TypeError, ValueError
         Somebody changed it to what the program doesn't write.
     """
     data = item["data"]
     policy = Policy(tenant=data["tenant"], runs=int(data["runs"]), days=int(data["days"]))
-    if policy.runs < 0 or policy.days < 1:
+    if policy.runs < 0 or timedelta(days=policy.days) < timedelta(days=1):
         raise ValueError(f"runs {policy.runs}, days {policy.days}")
     return data["workspace"], policy
 

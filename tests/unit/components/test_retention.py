@@ -270,8 +270,14 @@ def test_an_object_that_is_not_as_it_should_be_is_told_and_stops_no_other() -> N
         {"spec": {}, "metadata": None},
     ]
     kcp = Shards(
-        [policy_of("a"), policy_of("b", runs="many"), policy_of("c", runs="-1"), {"metadata": {"name": "d"}}],
-        {"one": [finished("a", 1), *odd, finished("b", 1), finished("c", 1), finished("a", 2)]},
+        [
+            policy_of("a"),
+            policy_of("b", runs="many"),
+            policy_of("c", runs="-1"),
+            policy_of("e", days="9999999999"),  # more than Python counts
+            {"metadata": {"name": "d"}},
+        ],
+        {"one": [finished("a", 1), *odd, *(finished(name, 1) for name in "bce"), finished("a", 2)]},
         {},
     )
     problems = passed(kcp)
@@ -279,6 +285,7 @@ def test_an_object_that_is_not_as_it_should_be_is_told_and_stops_no_other() -> N
     assert [problem.partition(":")[0] for problem in problems] == [
         "ConfigMap default/retention-b",
         "ConfigMap default/retention-c",
+        "ConfigMap default/retention-e",
         "ConfigMap d",
         "PipelineRun without a name",
         "PipelineRun n/no-workspace",
