@@ -1,12 +1,13 @@
 """What in a tenant's workspace gives somebody rights beside the tenant's entry.
 
-An admin of a tenant may bind its roles to whom they like, and whoever may write Secrets can have a token made
-for any service account of their namespace. Neither goes when the entry takes that person's role.
+An admin of a tenant may bind its roles to whom they like, in the entry's own bindings as well, and whoever
+may write Secrets can have a token made for any service account of their namespace. Neither goes when the
+entry takes that person's role.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from components.tenant_manifests import workspace_content
 from operations.overview import Facts
@@ -26,8 +27,12 @@ _BY_KCP: Final = {("ClusterRoleBinding", "workspace-admin")}
 """What kcp makes for whoever makes a workspace, which is this program; no tenant's role reaches it."""
 
 
+_Key: TypeAlias = "tuple[str, str, str]"
+"""Kind, namespace and name."""
+
+
 class Grant(Facts):
-    """An object that gives rights, or proves who somebody is, and is not the entry's.
+    """An object that gives rights, or proves who somebody is, and is not as the entry has it.
 
     Attributes
     ----------
@@ -36,19 +41,27 @@ class Grant(Facts):
     gives
         The role that a binding gives; empty for a role, and for a token.
     serves
-        Whom: subjects of a binding, the service account of a token; none for a role.
+        Whom: subjects of a binding, the service account of a token; none for a role. Of a binding of the
+        entry's, only those to whom the entry doesn't give that role.
     since
-        When it was made.
+        When it was made; what is amiss with an object of the entry's came later.
+    changed
+        Whether it is an object of the entry's, which somebody has changed.
     """
 
     object: str
     gives: str
     serves: tuple[str, ...]
     since: str
+    changed: bool = False
 
     def __str__(self) -> str:
         """Say it in a line."""
         serves = ", ".join(self.serves) or "nobody"
+        if self.changed and self.gives:
+            return f"{self.object}: changed, gives {self.gives} to {serves} as well"
+        if self.changed:
+            return f"{self.object}: changed, a role that allows more than it should"
         if self.gives:
             return f"{self.object}: gives {self.gives} to {serves}, since {self.since}"
         if self.serves:
@@ -76,11 +89,40 @@ def grants(server: ApiServer, settings: EnvironmentSettings, name: str) -> tuple
     found = server.objects(_RIGHTS, "--all-namespaces")
     found += server.objects("secrets", "--all-namespaces", f"--field-selector=type={_TOKEN}")
     # By their names, not by their labels: a label is soon written.
-    known = {*_of_entry(settings, name), *((kind, "", one) for kind, one in _BY_KCP)}
-    return tuple(sorted((_grant(one) for one in found if _key(one) not in known), key=str))
+    known = _of_entry(settings, name)
+    return tuple(sorted((made for one in found for made in _beyond(one, known)), key=str))
 
 
-def _of_entry(settings: EnvironmentSettings, name: str) -> Iterator[tuple[str, str, str]]:
+def _beyond(one: Mapping[str, Any], known: Mapping[_Key, Mapping[str, Any]]) -> Iterator[Grant]:
+    """Say what an object gives beyond what the entry has."""
+    kind, _, name = key = _key(one)
+    if (kind, name) in _BY_KCP:
+        return
+    made, wanted = _grant(one), known.get(key)
+    if wanted is None:
+        yield made
+    elif "roleRef" in one:
+        # A roleRef is never changed, but a binding may be made anew, with another.
+        same = _role_of(one) == _role_of(wanted)
+        due = _grant(wanted).serves if same else ()
+        if surplus := tuple(subject for subject in made.serves if subject not in due):
+            yield made.model_copy(update={"serves": surplus, "changed": True})
+    elif not _rules(one) <= _rules(wanted):
+        yield made.model_copy(update={"changed": True})
+
+
+def _role_of(binding: Mapping[str, Any]) -> tuple[str, str]:
+    return binding["roleRef"]["kind"], binding["roleRef"]["name"]
+
+
+def _rules(role: Mapping[str, Any]) -> set[frozenset[tuple[str, frozenset[str]]]]:
+    return {
+        frozenset((key, frozenset(values)) for key, values in rule.items() if values)
+        for rule in role.get("rules") or []
+    }
+
+
+def _of_entry(settings: EnvironmentSettings, name: str) -> dict[_Key, Mapping[str, Any]]:
     tenant = settings.tenants[name]
     content = workspace_content(
         tenant=name,
@@ -90,10 +132,10 @@ def _of_entry(settings: EnvironmentSettings, name: str) -> Iterator[tuple[str, s
         quota=mapping.tenant_quota(tenant.quota),
         suspended=tenant.inactive,
     )
-    return (_key(one) for one in content)
+    return {_key(one): one for one in content}
 
 
-def _key(one: Mapping[str, Any]) -> tuple[str, str, str]:
+def _key(one: Mapping[str, Any]) -> _Key:
     return one["kind"], one["metadata"].get("namespace", ""), one["metadata"]["name"]
 
 

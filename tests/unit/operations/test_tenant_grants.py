@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+import pytest
+
+from components.access import tenant_roles
 from components.tenant_manifests import workspace_content
 from operations.tenant_grants import grants
 from operations.tenant_show import Live, details, lines
@@ -45,12 +48,18 @@ class Workspace:
             made("ClusterRoleBinding", "workspace-admin", "", roleRef={"name": "cluster-admin"}),
             *more,
         ]
+        # What stands in an API server is one object for each name: the last one is what somebody made of it.
+        self.found = list({_place(one): one for one in self.found}.values())
 
     def objects(self, resources: str, *arguments: str) -> list[dict[str, Any]]:
         found = [one for one in self.found if f"{one['kind'].lower()}s" in resources.split(",")]
         [selected] = [one for one in arguments if "selector" in one] or [""]
         kind = selected.partition("type=")[2]
         return [one for one in found if not kind or one.get("type") == kind]
+
+
+def _place(one: dict[str, Any]) -> tuple[str, ...]:
+    return one["kind"], one["metadata"].get("namespace", ""), one["metadata"]["name"]
 
 
 def told(*more: dict[str, Any]) -> list[str]:
@@ -94,6 +103,63 @@ def test_everything_else_that_gives_rights_is_listed_with_whom_it_serves_whateve
         "RoleBinding other/pipeline-service:admin: gives x to nobody, since 2026-05-04T09:12:33Z",
         "Secret default/ci-token: a token of service account default/ci, since 2026-05-04T09:12:33Z",
     ]
+
+
+ALICE = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "alice"}
+MALLORY = {**ALICE, "name": "mallory"}
+
+
+def bound(role: str, *subjects: dict[str, Any], kind: str = "ClusterRole") -> dict[str, Any]:
+    return made(
+        "RoleBinding",
+        "pipeline-service:admin",
+        roleRef={"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role},
+        subjects=list(subjects),
+    )
+
+
+@pytest.mark.parametrize(
+    ("binding", "lines"),
+    [
+        (bound("pipeline-service:admin", ALICE), []),
+        (bound("pipeline-service:admin"), []),
+        (
+            bound("pipeline-service:admin", MALLORY, ALICE, {"kind": "ServiceAccount", "name": "alice"}),
+            ["gives pipeline-service:admin to user mallory, service account default/alice as well"],
+        ),
+        (
+            bound("pipeline-service:admin", {**ALICE, "kind": "Group"}),
+            ["gives pipeline-service:admin to group alice as well"],
+        ),
+        # Made anew, with another role: then the entry gives nobody that.
+        (
+            bound("pipeline-service:developer", ALICE),
+            ["gives pipeline-service:developer to user alice as well"],
+        ),
+        (
+            bound("pipeline-service:admin", ALICE, kind="Role"),
+            ["gives pipeline-service:admin to user alice as well"],
+        ),
+    ],
+)
+def test_who_was_put_into_the_entrys_own_bindings_is_listed(
+    binding: dict[str, Any], lines: list[str]
+) -> None:
+    assert told(binding) == [f"RoleBinding default/pipeline-service:admin: changed, {one}" for one in lines]
+
+
+def test_a_role_of_the_programs_that_allows_more_is_listed() -> None:
+    [viewer] = [one for one in tenant_roles({}) if one["metadata"]["name"] == "pipeline-service:viewer"]
+    # Neither another order nor less is more.
+    told_apart = [{key: values[::-1] for key, values in rule.items()} for rule in viewer["rules"]]
+    assert told({**viewer, "rules": told_apart[::-1]}) == []
+    assert told({**viewer, "rules": viewer["rules"][1:]}) == []
+    assert told({**viewer, "rules": None}) == []
+    for more in ({"verbs": ["get", "delete"]}, {"apiGroups": ["*"]}, {"resources": ["secrets"]}):
+        changed = {**viewer, "rules": [*viewer["rules"], {**viewer["rules"][0], **more}]}
+        assert told(changed) == [
+            "ClusterRole pipeline-service:viewer: changed, a role that allows more than it should"
+        ]
 
 
 def test_show_live_tells_them() -> None:
