@@ -37,6 +37,9 @@ _ENTRY_BEGINS: Final = re.compile(r"\n([ \t]*(?:,[ \t]*)?)\Z")
 _ENTRY_ENDS: Final = re.compile(r"[ \t]*,?[ \t]*(?:[ \t]#[^\n]*)?\r?\n")
 """What stands before and behind an entry of a flow collection that has its lines to itself."""
 
+_LAST_COMMA: Final = re.compile(r"(?:\s|(?<=\s)#[^\n]*)*,(?:[ \t]+#[^\r\n]*)?")
+"""The comma that may stand behind a flow collection's last entry, and that entry's comment."""
+
 _PLAIN: Final = re.compile(r"[A-Za-z0-9/._][A-Za-z0-9/._@:+-]*")
 """Texts that may stand without quotes, where they are then read as texts."""
 
@@ -255,7 +258,9 @@ def remove(text: str, path: KeyPath, *, keep: int) -> str:
         end += len(line) if newline and "#" in below else len(gap)
     elif place and "#" not in text[spans[place - 1][2] : start]:
         start = spans[place - 1][2]
-    # Else the comma before it stays, which YAML allows, as does the comment behind that comma.
+    elif comma := _LAST_COMMA.match(text, end):
+        end = comma.end()
+    # Of the last two, the comma before it stays, which YAML allows, as does the comment behind that comma.
     return _verified(text[:start] + text[end:], expected, path)
 
 

@@ -199,6 +199,27 @@ def test_all_items_of_a_list_over_several_lines_can_go_one_after_the_other() -> 
     assert "access" not in yaml.safe_load(text)["config"]["tenants"]["a"]
 
 
+@pytest.mark.parametrize(
+    ("written", "place", "left"),
+    [
+        ("[u0,]", 0, "[]"),
+        ("[u0 , ]", 0, "[ ]"),
+        ("[u0,  # k\n      ]", 0, "[\n      ]"),
+        ("[u0  # k\n      , ]", 0, "[ ]"),
+        ("[u0, u1,]", 1, "[u0,]"),
+        ("[u0, # k\n      u1,]", 1, "[u0, # k\n      ]"),
+        ("[u0, # k\n      u1, # l\n      # m\n      ]", 1, "[u0, # k\n      # m\n      ]"),
+        ("{u0: 1, # k\n      u1: 2,}", "u1", "{u0: 1, # k\n      }"),
+    ],
+)
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_the_last_entry_goes_with_the_comma_behind_it(
+    written: str, place: str | int, left: str, newline: str
+) -> None:
+    before, after = (f"a:\n  b: {one}\n  c: 1\n".replace("\n", newline) for one in (written, left))
+    assert stack_file.remove(before, ("a", "b", place), keep=2) == after
+
+
 def test_an_entry_is_not_emptied() -> None:
     with pytest.raises(OperationError, match="by hand"):
         stack_file.remove(HAND_WRITTEN, at("c", "cluster"), keep=3)
