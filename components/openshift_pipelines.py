@@ -13,8 +13,10 @@ import pulumi
 
 from components.access import PIPELINE_RESOURCES
 from components.delivery import Delivery
+from components.kubernetes_object import register_object
 from components.names import digest, labels
 from components.release import WAIT_SECONDS
+from components.tekton_network import resolvers_policy
 from components.unit import ClusterUnitArgs, Unit, UnitArgs, register_unit, to_yaml
 from releases.transform import RUN_SERVICE_ACCOUNT
 
@@ -33,7 +35,10 @@ OPERATORS_NAMESPACE: Final = "openshift-operators"
 """Namespace of OpenShift for operators of the whole cluster; its OperatorGroup is OpenShift's."""
 
 TEKTON_NAMESPACE: Final = "openshift-pipelines"
-"""Namespace of Tekton's controllers; the operator makes it."""
+"""Namespace of Tekton's controllers, its resolvers among them; the operator makes it."""
+
+_CONTROLLER: Final = "tekton-pipelines-controller"
+"""Tekton's controller: its Deployment, and the container in it."""
 
 REPOSITORIES: Final = (
     "registry.redhat.io/openshift-pipelines",
@@ -105,24 +110,57 @@ def subscription() -> Manifest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TektonSetup:
+    """How Tekton is set up, in the operator's words.
+
+    Attributes
+    ----------
+    config_maps
+        Keys and values that are set in Tekton's ConfigMaps, by name of the ConfigMap. Each must have data
+        as the operator brings it: one without makes the operator crash (v0.78, `updateConfigMaps` writes
+        into it unseen).
+    performance
+        How Tekton's controller is sized: TektonConfig's `spec.pipeline.performance`.
+    resources
+        Requests and limits of its pods.
+    blocked_networks
+        Networks that the resolvers never reach.
+    """
+
+    config_maps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    performance: Mapping[str, Any] = field(default_factory=dict)
+    resources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    blocked_networks: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class OpenShiftPipelinesArgs(ClusterUnitArgs):
     """What OpenShiftPipelines need.
 
     Attributes
     ----------
-    config_maps
-        Keys and values that are set in Tekton's ConfigMaps, by name of the ConfigMap.
-    performance
-        How Tekton's controller is sized, in the words of TektonConfig's `spec.pipeline.performance`.
+    cluster
+        API server of the cluster.
+    setup
+        How Tekton is set up.
     """
 
-    config_maps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    performance: Mapping[str, Any] = field(default_factory=dict)
+    cluster: pulumi.ProviderResource = field(repr=False)
+    setup: TektonSetup = field(default_factory=TektonSetup)
 
 
-def tekton_config(
-    config_maps: Mapping[str, Mapping[str, str]], performance: Mapping[str, Any] | None = None
-) -> Manifest:
+def network_policy(setup: TektonSetup) -> Manifest:
+    """Make the policy of Tekton's resolvers, which the operator's version has none for.
+
+    Parameters
+    ----------
+    setup
+        How Tekton is set up.
+    """
+    return resolvers_policy(setup.blocked_networks, TEKTON_NAMESPACE)
+
+
+def tekton_config(setup: TektonSetup) -> Manifest:
     """Make the TektonConfig: Tekton Pipelines alone, set up as on other clusters.
 
     Whatever deletes runs is off: a synced run that is deleted on the cluster comes back from kcp, and runs
@@ -130,13 +168,20 @@ def tekton_config(
 
     Parameters
     ----------
-    config_maps
-        Keys and values that are set in Tekton's ConfigMaps, by name of the ConfigMap. They are given as the
-        operator's options, which it applies after fields of its own: it has no field for some of them.
-    performance
-        How Tekton's controller is sized.
+    setup
+        How Tekton is set up. ConfigMaps and resources are given as the operator's options, which it applies
+        after fields of its own: it has no field for some of them.
     """
-    options = {"configMaps": {name: {"data": dict(data)} for name, data in sorted(config_maps.items())}}
+    options: dict[str, Any] = {}
+    if setup.config_maps:
+        maps = sorted(setup.config_maps.items())
+        options["configMaps"] = {name: {"data": dict(data)} for name, data in maps}
+    if setup.resources:
+        container = {
+            "name": _CONTROLLER,
+            "resources": {part: dict(amounts) for part, amounts in setup.resources.items()},
+        }
+        options["deployments"] = {_CONTROLLER: {"spec": {"template": {"spec": {"containers": [container]}}}}}
     off = {"disabled": True}
     # All that the operator would add by itself stand here: it writes the list as a whole.
     params = {
@@ -157,8 +202,8 @@ def tekton_config(
             "pipeline": {
                 "default-service-account": RUN_SERVICE_ACCOUNT,
                 "set-security-context": True,
-                **({"performance": dict(performance)} if performance else {}),
-                **({"options": options} if config_maps else {}),
+                **({"performance": dict(setup.performance)} if setup.performance else {}),
+                **({"options": options} if options else {}),
             },
             "params": [{"name": name, "value": value} for name, value in params.items()],
             # The profile leaves out Triggers, but these the operator installs unless told not to. What stands
@@ -175,8 +220,10 @@ def tekton_config(
 class OpenShiftPipelines(pulumi.ComponentResource):
     """Tekton on an OpenShift cluster, running.
 
-    On the way down the TektonConfig goes while its operator lives, then the Subscription, then what OLM
-    leaves.
+    The resolvers' policy is an object of its own: its namespace is there only once Tekton runs.
+
+    On the way down the policy goes, then the TektonConfig while its operator lives, then the Subscription,
+    then what OLM leaves.
 
     Parameters
     ----------
@@ -234,5 +281,13 @@ class OpenShiftPipelines(pulumi.ComponentResource):
             after=args.after,
             leftovers=OPERATOR_LEFTOVERS,
         )
-        config = tekton_config(args.config_maps, args.performance)
-        unit("tekton-config", config, wait_for=TEKTON_WAIT_FOR, after=[operator.ready])
+        config = unit(
+            "tekton-config", tekton_config(args.setup), wait_for=TEKTON_WAIT_FOR, after=[operator.ready]
+        )
+        register_object(
+            f"{name}-resolvers-policy",
+            network_policy(args.setup),
+            provider=args.cluster,
+            parent=self,
+            depends_on=[config.ready],
+        )

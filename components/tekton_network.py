@@ -18,7 +18,7 @@ _EVERYWHERE: Final = ("0.0.0.0/0", "::/0")
 _TLS_PORTS: Final = (443, 6443)
 
 
-def resolvers_policy(blocked: Sequence[str]) -> Manifest:
+def resolvers_policy(blocked: Sequence[str], namespace: str = RESOLVERS_NAMESPACE) -> Manifest:
     """Make the policy for the pods of Tekton's remote resolvers, which fetch what tenants tell them to.
 
     They need DNS, the API server, and Git hosts and registries wherever these are. They get no further than
@@ -29,6 +29,8 @@ def resolvers_policy(blocked: Sequence[str]) -> Manifest:
     ----------
     blocked
         Further networks that they never reach.
+    namespace
+        Where their pods are; by default where Tekton's release has them.
     """
     rules: list[dict[str, Any]] = [DNS, *outside(_EVERYWHERE, blocked)]
     if not blocked:
@@ -38,7 +40,7 @@ def resolvers_policy(blocked: Sequence[str]) -> Manifest:
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
-        "metadata": {"name": "resolvers", "namespace": RESOLVERS_NAMESPACE, "labels": labels("tekton")},
+        "metadata": {"name": "resolvers", "namespace": namespace, "labels": labels("tekton")},
         "spec": {
             "podSelector": {"matchLabels": {"app.kubernetes.io/component": "resolvers"}},
             "policyTypes": ["Egress"],

@@ -28,7 +28,7 @@ from releases.catalog import (
     TEKTON_CHAINS,
     TEKTON_PIPELINES,
 )
-from stacks import mapping_images, mapping_tekton
+from stacks import mapping_images, mapping_releases
 from stacks.tenant_settings import RoleSettings
 from stacks.vocabulary import Distribution, Egress
 from stacks.wanted_releases import beside_pipelines as beside
@@ -299,10 +299,9 @@ def tekton(
     settings = environment.settings.compute_clusters[cluster]
     if settings.distribution is not Distribution.OPENSHIFT:
         return release_args(environment, cluster, TEKTON_PIPELINES, provider, after=after)
-    tekton = environment.settings.tekton
     return OpenShiftPipelinesArgs(
-        config_maps=mapping_tekton.config_maps(tekton),
-        performance=mapping_tekton.performance(tekton.controller),
+        cluster=provider,
+        setup=mapping_releases.on_openshift(environment.settings, environment.images),
         kubeconfig=str(environment.kubeconfig_file(cluster)),
         incarnation=settings.incarnation,
         state=settings.state,

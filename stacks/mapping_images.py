@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 _REACHING_OUT: Final = ("bundles", "git", "hub")
 """Tekton's resolvers that fetch pipelines from outside the cluster."""
 
+REGISTRY_CERTIFICATES: Final = "config-registry-cert"
+"""ConfigMap with the authority of registries, which Tekton's controller asks."""
+
 
 def config_maps(settings: EnvironmentSettings, release: str, images: Images) -> dict[str, Mapping[str, str]]:
     """Say what the settings of images set in the ConfigMaps of a release.
@@ -47,7 +50,7 @@ def config_maps(settings: EnvironmentSettings, release: str, images: Images) -> 
         }
     if images.certificate_authority is not None:
         # Its controller asks a registry what an image starts, where a step doesn't say.
-        found["config-registry-cert"] = {"cert": images.certificate_authority}
+        found[REGISTRY_CERTIFICATES] = {"cert": images.certificate_authority}
     if settings.image_repository.offline:
         found["resolvers-feature-flags"] = {f"enable-{one}-resolver": "false" for one in _REACHING_OUT}
     return found

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from releases.catalog import ARGO_CD, ARGO_CD_HA
+from components.openshift_pipelines import TektonSetup
+from releases.catalog import ARGO_CD, ARGO_CD_HA, TEKTON_PIPELINES
 from stacks import mapping_argocd, mapping_images, mapping_tekton
 from stacks.image_sources import Images
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from releases.adaptation import Adaptation
     from stacks.settings import EnvironmentSettings
 
@@ -34,8 +37,34 @@ def adaptation(
     if release in (ARGO_CD, ARGO_CD_HA):
         return replace(mapping_argocd.adaptation(settings, cluster), images=of_images.rules)
     adapted = mapping_tekton.adaptation(settings.tekton, release)
-    # Where both speak of a key, what the settings of images close stays closed.
-    maps = {name: dict(data) for name, data in adapted.config_maps.items()}
-    for name, data in mapping_images.config_maps(settings, release, of_images).items():
-        maps[name] = {**maps.get(name, {}), **data}
-    return replace(adapted, config_maps=maps, images=of_images.rules)
+    of_both = _merged(adapted.config_maps, mapping_images.config_maps(settings, release, of_images))
+    return replace(adapted, config_maps=of_both, images=of_images.rules)
+
+
+def on_openshift(settings: EnvironmentSettings, images: Images) -> TektonSetup:
+    """Say the same of Tekton Pipelines where OpenShift's operator brings it.
+
+    Parameters
+    ----------
+    settings
+        The settings.
+    images
+        How images are named and pulled.
+    """
+    tekton = settings.tekton
+    of_images = mapping_images.config_maps(settings, TEKTON_PIPELINES, images)
+    # It has no data, which the operator can't bear; there the cluster says whom registries are trusted by.
+    of_images.pop(mapping_images.REGISTRY_CERTIFICATES, None)
+    return TektonSetup(
+        config_maps=_merged(mapping_tekton.config_maps(tekton), of_images),
+        performance=mapping_tekton.performance(tekton.controller),
+        resources=mapping_tekton.controller_resources(tekton.controller),
+        blocked_networks=mapping_tekton.blocked_networks(tekton.resolvers),
+    )
+
+
+def _merged(
+    of_tekton: Mapping[str, Mapping[str, str]], of_images: Mapping[str, Mapping[str, str]]
+) -> dict[str, Mapping[str, str]]:
+    """Bring both together: where both speak of a key, what the settings of images close stays closed."""
+    return {**of_tekton, **{name: {**of_tekton.get(name, {}), **data} for name, data in of_images.items()}}

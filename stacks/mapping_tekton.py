@@ -40,7 +40,7 @@ def adaptation(settings: TektonSettings, release: str) -> Adaptation:
         return Adaptation(
             config_maps=config_maps(settings),
             deployments=_controller(settings.controller),
-            objects=(resolvers_policy(sorted(set(settings.resolvers.blocked_networks))),),
+            objects=(resolvers_policy(blocked_networks(settings.resolvers)),),
         )
     if release == TEKTON_CHAINS:
         return Adaptation(config_maps={"chains-config": _chains(settings)})
@@ -136,14 +136,36 @@ def _controller(settings: TektonControllerSettings) -> dict[str, DeploymentRules
         # Left alone by default, so that somebody's own scaling holds.
         replicas=settings.replicas if settings.replicas > 1 else None,
         arguments=tuple(arguments),
-        resources=_resources(
-            {"cpu": settings.cpu_request, "memory": settings.memory_request},
-            {"memory": settings.memory_limit},
-        ),
+        resources=controller_resources(settings),
         # Pods read the number of shares when they start, and must not work with different ones.
         annotations={"pipeline-service/shares": str(settings.replicas)} if settings.replicas > 1 else {},
     )
     return {} if rules == DeploymentRules() else {_CONTROLLER: rules}
+
+
+def blocked_networks(settings: ResolversSettings) -> list[str]:
+    """List the networks that resolvers never reach, beside clouds' metadata services.
+
+    Parameters
+    ----------
+    settings
+        The settings of the resolvers.
+    """
+    return sorted(set(settings.blocked_networks))
+
+
+def controller_resources(settings: TektonControllerSettings) -> dict[str, dict[str, str]]:
+    """Make the requests and limits of the controller's pods.
+
+    Parameters
+    ----------
+    settings
+        The settings of the controller.
+    """
+    return _resources(
+        {"cpu": settings.cpu_request, "memory": settings.memory_request},
+        {"memory": settings.memory_limit},
+    )
 
 
 def performance(settings: TektonControllerSettings) -> dict[str, int | bool]:

@@ -13,7 +13,7 @@ from components import compute_cluster, openshift_pipelines, retention_manifests
 from components.delivery import SYNC_OPTIONS, SYNC_WAVE, Delivery, is_bootstrap
 from components.unit import to_yaml
 from releases.catalog import ARGO_CD, ARGO_CD_HA
-from stacks import mapping, mapping_images, mapping_tekton
+from stacks import mapping, mapping_images, mapping_releases
 from stacks.vocabulary import Distribution
 from units.manifest import CRD, identify, parse
 
@@ -27,6 +27,9 @@ _WAVES: Final[Mapping[str, str]] = {"Namespace": "-3", CRD: "-2"}
 """By kind: when Argo CD applies it, before the others. Kinds that a definition brings come after them."""
 
 _LATER: Final = "1"
+
+_LAST: Final = "2"
+"""Of what lies in the namespace that OpenShift's operator makes: Argo CD tries until it is there."""
 
 _BUILT_IN_GROUPS: Final = ("apps", "batch", "autoscaling", "policy")
 """API groups of Kubernetes without a dot; the others of its own end in `.k8s.io`."""
@@ -87,12 +90,11 @@ def own_objects(environment: LoadedEnvironment, cluster: str) -> dict[str, list[
         ],
     }
     if environment.settings.compute_clusters[cluster].distribution is Distribution.OPENSHIFT:
-        tekton = environment.settings.tekton
+        setup = mapping_releases.on_openshift(environment.settings, environment.images)
         folders["tekton"] = [
             openshift_pipelines.subscription(),
-            openshift_pipelines.tekton_config(
-                mapping_tekton.config_maps(tekton), mapping_tekton.performance(tekton.controller)
-            ),
+            openshift_pipelines.tekton_config(setup),
+            openshift_pipelines.network_policy(setup),
         ]
     for name, tenant in sorted(environment.settings.tenants.items()):
         if tenant.cluster == cluster:
@@ -212,9 +214,15 @@ def _files(folder: str, manifests: Iterable[Mapping[str, Any]]) -> Iterator[tupl
 def _waved(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
     group = str(manifest["apiVersion"]).rpartition("/")[0]
     custom = bool(group) and group not in _BUILT_IN_GROUPS and not group.endswith(".k8s.io")
+    metadata = manifest["metadata"]
     wave = _WAVES.get(manifest["kind"], _LATER if custom else None)
+    if metadata.get("namespace") == openshift_pipelines.TEKTON_NAMESPACE:
+        wave = _LAST
     if wave is None:
         return manifest
-    metadata = manifest["metadata"]
     annotations = {**(metadata.get("annotations") or {}), SYNC_WAVE: wave}
+    if manifest["kind"] == "TektonConfig":
+        # Its definition comes with what the Subscription brings, which would never be applied: Argo CD first
+        # looks whether it knows every kind.
+        annotations[SYNC_OPTIONS] = "SkipDryRunOnMissingResource=true"
     return {**manifest, "metadata": {**metadata, "annotations": annotations}}

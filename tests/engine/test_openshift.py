@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from components.openshift_pipelines import OPERATOR, OPERATORS_NAMESPACE
+from components.openshift_pipelines import OPERATOR, OPERATORS_NAMESPACE, TEKTON_NAMESPACE
 from tests.support.apiserver import control_plane, require_binaries
 from tests.support.pulumi_project import ROOT, PulumiProject
 
@@ -18,10 +18,18 @@ if TYPE_CHECKING:
     from tests.support.apiserver import ControlPlane
 
 PROGRAM = """
+import sys
+sys.path.insert(0, ".")
 from components.openshift_pipelines import OpenShiftPipelinesArgs
 from components.tekton import TektonControllers, TektonControllersArgs
 
-units = OpenShiftPipelinesArgs(kubeconfig="kubeconfig", incarnation=0, state="active")
+provider = k8s.Provider(
+    "east",
+    kubeconfig=Path("kubeconfig").read_text(),
+    cluster_identifier="east",
+    enable_server_side_apply=True,
+)
+units = OpenShiftPipelinesArgs(cluster=provider, kubeconfig="kubeconfig", incarnation=0, state="active")
 TektonControllers("east", TektonControllersArgs(pipelines=units))
 """
 
@@ -31,6 +39,7 @@ SUBSCRIPTION = f"{OLM}/subscriptions/{OPERATOR}"
 VERSION = f"{OLM}/clusterserviceversions/{OPERATOR}.v1.21.0"
 DEPLOYMENTS = f"/apis/apps/v1/namespaces/{OPERATORS_NAMESPACE}/deployments"
 CONFIG = "/apis/operator.tekton.dev/v1alpha1/tektonconfigs/config"
+POLICY = f"/apis/networking.k8s.io/v1/namespaces/{TEKTON_NAMESPACE}/networkpolicies/resolvers"
 RECORDS = "/api/v1/namespaces/pipeline-service/configmaps"
 
 TEKTON = {"pipelines": "Pipeline", "pipelineruns": "PipelineRun", "tasks": "Task"}
@@ -125,6 +134,8 @@ class Operator(threading.Thread):
             self.plane.patch(CONFIG, {"metadata": {"finalizers": []}})
         elif not config.get("status"):
             self.plane.patch(CONFIG, {"metadata": {"finalizers": ["tektonconfigs.operator.tekton.dev"]}})
+            if not self.plane.exists(f"/api/v1/namespaces/{TEKTON_NAMESPACE}"):
+                self.plane.create("/api/v1/namespaces", {"metadata": {"name": TEKTON_NAMESPACE}})
             for plural, kind in TEKTON.items():
                 self.plane.create(CRDS, definition("tekton.dev", "v1", plural, kind))
             ready = {"type": "Ready", "status": "True"}
@@ -180,11 +191,13 @@ def test_tekton_comes_by_its_operator_stays_and_goes_without_a_trace(
     assert plane.get(CONFIG)["spec"]["profile"] == "lite"
     assert plane.get(SUBSCRIPTION)["spec"]["channel"] == "pipelines-1.21"
     assert plane.exists(f"{CRDS}/pipelineruns.tekton.dev")
+    # In the namespace that the operator has made.
+    assert plane.exists(POLICY)
     assert project.changes() == {}
 
     project.destroy()
     # The operator was still there to take down what it had made, and went only then.
-    for path in (CONFIG, f"{CRDS}/pipelineruns.tekton.dev", SUBSCRIPTION, VERSION):
+    for path in (POLICY, CONFIG, f"{CRDS}/pipelineruns.tekton.dev", SUBSCRIPTION, VERSION):
         assert not plane.exists(path), path
     records = [one["metadata"]["name"] for one in plane.get(RECORDS)["items"]]
     assert [name for name in records if name.startswith("unit-")] == []

@@ -20,17 +20,17 @@ def test_the_operators_minor_version_is_pinned() -> None:
 
 @pytest.mark.parametrize("part", ["pruner", "tektonpruner", "chain", "result"])
 def test_nothing_on_the_cluster_prunes_or_signs_or_moves_runs(part: str) -> None:
-    assert openshift.tekton_config({})["spec"][part]["disabled"] is True
+    assert openshift.tekton_config(openshift.TektonSetup())["spec"][part]["disabled"] is True
 
 
 def test_what_the_operators_schemas_require_stands_there() -> None:
-    spec = openshift.tekton_config({})["spec"]
+    spec = openshift.tekton_config(openshift.TektonSetup())["spec"]
     assert "global-config" in spec["tektonpruner"]
     assert "is_external_db" in spec["result"]
 
 
 def test_runs_have_the_account_of_other_clusters_and_no_right_to_edit() -> None:
-    spec = openshift.tekton_config({})["spec"]
+    spec = openshift.tekton_config(openshift.TektonSetup())["spec"]
     assert spec["pipeline"]["default-service-account"] == "pipeline"
     params = {one["name"]: one["value"] for one in spec["params"]}
     assert params["legacyPipelineRbac"] == "false"
@@ -67,8 +67,19 @@ def test_the_controllers_are_awaited_with_all_that_the_syncer_publishes() -> Non
 
 
 def test_settings_of_tekton_are_the_operators_options() -> None:
-    pipeline = openshift.tekton_config({"feature-flags": {"coschedule": "disabled"}}, {"replicas": 2})[
-        "spec"
-    ]["pipeline"]
+    pipeline = openshift.tekton_config(
+        openshift.TektonSetup(
+            config_maps={"feature-flags": {"coschedule": "disabled"}}, performance={"replicas": 2}
+        )
+    )["spec"]["pipeline"]
     assert pipeline["options"] == {"configMaps": {"feature-flags": {"data": {"coschedule": "disabled"}}}}
     assert pipeline["performance"] == {"replicas": 2}
+
+
+def test_resources_go_to_the_controllers_container_and_to_no_other() -> None:
+    setup = openshift.TektonSetup(resources={"limits": {"memory": "1Gi"}})
+    options = openshift.tekton_config(setup)["spec"]["pipeline"]["options"]
+    [(deployment, changed)] = options["deployments"].items()
+    [container] = changed["spec"]["template"]["spec"]["containers"]
+    assert deployment == "tekton-pipelines-controller"
+    assert container == {"name": "tekton-pipelines-controller", "resources": {"limits": {"memory": "1Gi"}}}
