@@ -117,8 +117,8 @@ class TektonSetup:
     ----------
     config_maps
         Keys and values that are set in Tekton's ConfigMaps, by name of the ConfigMap. Each must have data
-        as the operator brings it: one without makes the operator crash (v0.78, `updateConfigMaps` writes
-        into it unseen).
+        as the operator brings it: into one without, the operator would write all the same, and crash (its
+        `updateConfigMaps`).
     performance
         How Tekton's controller is sized: TektonConfig's `spec.pipeline.performance`.
     resources
