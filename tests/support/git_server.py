@@ -1,10 +1,11 @@
-"""A Git server over HTTP for tests: bare repositories in a folder, served by ``git http-backend``."""
+"""A Git server over HTTP(S) for tests: bare repositories in a folder, served by ``git http-backend``."""
 
 from __future__ import annotations
 
 import base64
 import hmac
 import os
+import ssl
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,8 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from local.pki import KeyPair
 
 BRANCH = "main"
 _IDENTITY = {
@@ -94,7 +97,11 @@ def git(*arguments: str, directory: Path | None = None) -> str:
 
 @contextmanager
 def git_server(
-    folder: Path, *, address: str = "127.0.0.1", credential: tuple[str, str] | None = None
+    folder: Path,
+    *,
+    address: str = "127.0.0.1",
+    credential: tuple[str, str] | None = None,
+    identity: KeyPair | None = None,
 ) -> Iterator[GitServer]:
     """Serve the bare repositories of a folder, for reading and for pushing, until the end of the block.
 
@@ -106,6 +113,8 @@ def git_server(
         Where to listen: for pods of an embedded cluster, the machine's own end of its network.
     credential
         Name and password that every request must carry; by default none is asked for.
+    identity
+        The server's certificate, for that address, and its key: HTTPS; by default, HTTP.
     """
     folder.mkdir(parents=True, exist_ok=True)
     requests: list[str] = []
@@ -117,10 +126,17 @@ def git_server(
 
     server = ThreadingHTTPServer((address, 0), Handler)
     server.daemon_threads = True
+    scheme = "http"
+    if identity is not None:
+        scheme = "https"
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(identity.certificate, identity.key)
+        # The handshake is the handler's: who never finishes it keeps nobody else waiting.
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield GitServer(folder=folder, url=f"http://{address}:{server.server_port}", requests=requests)
+        yield GitServer(folder=folder, url=f"{scheme}://{address}:{server.server_port}", requests=requests)
     finally:
         server.shutdown()
         server.server_close()

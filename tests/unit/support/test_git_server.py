@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from local.pki import Authority, Identity
 from tests.support.git_server import BRANCH, git, git_server
 
 
@@ -47,3 +48,19 @@ def test_without_the_credential_nothing_is_served(tmp_path: Path) -> None:
             git("-c", "credential.helper=", "-c", "core.askPass=", "ls-remote", url)
         with_credential = url.replace("http://", "http://reader:secret@")
         assert server.head("config") in git("ls-remote", with_credential)
+
+
+def test_over_https_it_is_known_by_its_authority_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What the machine's owner has set would count more.
+    monkeypatch.delenv("GIT_SSL_CAINFO", raising=False)
+    authority = Authority(tmp_path / "pki")
+    identity = authority.issue("git", Identity(common_name="git", names=("127.0.0.1",)))
+    with git_server(tmp_path / "served", identity=identity) as server:
+        url = server.repository("config", {"a": "b"})
+        assert url.startswith("https://")
+        with pytest.raises(AssertionError, match="certificate"):
+            git("ls-remote", url)
+        known = f"http.sslCAInfo={authority.pair.certificate}"
+        assert server.head("config") in git("-c", known, "ls-remote", url)
