@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +18,11 @@ from releases.catalog import ARGO_CD
 from releases.fetch import Directory
 from releases.prepare import prepare
 from tests.support.git_server import GitServer, git_server
-from tests.support.live import ROOT, kubectl, local
+from tests.support.live import ROOT, kubectl, local, wait_until
 from tests.support.pulumi_project import PulumiProject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 CLUSTER = "local-a"
 PLACE = "delivered"
@@ -170,17 +169,6 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Followed]:
             kubectl(CLUSTER, "delete", "namespace", PLACE)
     assert left.status == 0, left.err
     assert kubectl(CLUSTER, "get", "namespace", "argocd", check=False).status != 0
-
-
-def wait_until(
-    holds: Callable[[], bool], what: str, tell: Callable[[], object], seconds: float = 120
-) -> float:
-    """Wait until something holds; return the seconds that it took."""
-    begun = time.monotonic()
-    while not holds():
-        assert time.monotonic() - begun < seconds, f"not {what} within {seconds:.0f} s: {tell()}"
-        time.sleep(0.5)
-    return time.monotonic() - begun
 
 
 def application() -> dict[str, Any]:

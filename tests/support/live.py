@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,17 @@ def state() -> dict[str, Any]:
 def resources() -> dict[str, dict[str, Any]]:
     """Return the stack's resources by URN."""
     return {resource["urn"]: resource for resource in state().get("resources", [])}
+
+
+def wait_until(
+    holds: Callable[[], bool], what: str, tell: Callable[[], object], seconds: float = 120
+) -> float:
+    """Wait until something holds; return the seconds that it took."""
+    begun = time.monotonic()
+    while not holds():
+        assert time.monotonic() - begun < seconds, f"not {what} within {seconds:.0f} s: {tell()}"
+        time.sleep(0.5)
+    return time.monotonic() - begun
 
 
 def daemon_process(name: str) -> int:
