@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 _CURVES: Final = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 """Those that Chains reads (Go's crypto/x509), without the weak one."""
+
+_OTHER_KEY: Final = "is not an EC private key of curve P-256, P-384 or P-521"
 
 HOW_TO: Final = "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256"
 
@@ -72,10 +75,13 @@ def _read(value: object) -> SigningKey:
         key = serialization.load_pem_private_key(str(value).encode(), password=None)
     except TypeError:
         raise ValueError("is a private key with a password") from None
+    except UnsupportedAlgorithm:
+        # A curve that the library doesn't know; no kind of ValueError.
+        raise ValueError(_OTHER_KEY) from None
     except ValueError:
         raise ValueError("is not a private key as PEM") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, _CURVES):
-        raise ValueError("is not an EC private key of curve P-256, P-384 or P-521")  # noqa: TRY004
+        raise ValueError(_OTHER_KEY)  # noqa: TRY004
     # Written anew: Chains takes PKCS #8 alone, and the first block of the file.
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

@@ -1,5 +1,6 @@
 """What the settings of Tekton become in its releases."""
 
+import base64
 import itertools
 import json
 from typing import Any
@@ -202,15 +203,26 @@ def test_a_signing_key_is_given_to_chains_in_the_one_form_it_reads(form: str) ->
     assert read.private not in repr(read)
 
 
+def of_an_unknown_curve() -> str:
+    """A key that says it is of ANSI's prime192v3, which the library that reads it doesn't know."""
+    p256, prime192v3 = (bytes.fromhex(f"06082a8648ce3d03010{last}") for last in "73")
+    key = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    text = base64.encodebytes(key.replace(p256, prime192v3)).decode()
+    return f"-----BEGIN PRIVATE KEY-----\n{text}-----END PRIVATE KEY-----\n"
+
+
 @pytest.mark.parametrize(
     ("value", "why"),
     [
         ("hunter2", "is not a private key as PEM"),
         (pem(ec.generate_private_key(ec.SECP256R1()), password="hunter2"), "with a password"),
         (pem(ec.generate_private_key(ec.SECP256K1())), "P-256, P-384 or P-521"),
+        (of_an_unknown_curve(), "P-256, P-384 or P-521"),
         (pem(rsa.generate_private_key(65537, 2048)), "is not an EC private key"),
     ],
-    ids=["text", "password", "curve", "rsa"],
+    ids=["text", "password", "curve", "unknown-curve", "rsa"],
 )
 @pytest.mark.parametrize("enabled", [True, False])
 def test_what_chains_cant_sign_with_is_refused_and_not_shown(value: str, why: str, *, enabled: bool) -> None:
