@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from stacks.loader import LoadedEnvironment
     from stacks.settings import EnvironmentSettings
 
-_REACHING_OUT: Final = ("bundles", "git", "hub")
+_REACHING_OUT: Final = ("bundles", "git", "http", "hub")
 """Tekton's resolvers that fetch pipelines from outside the cluster."""
 
 REGISTRY_CERTIFICATES: Final = "config-registry-cert"

@@ -245,7 +245,7 @@ def test_offline_every_image_without_a_mirror_is_refused_by_name(project: Path) 
     ]
     made = loaded({"offline": True, "mirrors": {**MIRRORS, "quay.io/tekton": "m.example/tekton"}})
     text = (project / made.release("a", "tekton-pipelines").manifest).read_text()
-    for resolver in ("git", "hub", "bundles"):
+    for resolver in ("git", "http", "hub", "bundles"):
         assert f'"enable-{resolver}-resolver":"false"' in text
 
 
