@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from components.names import labels
-from releases.image_names import DEFAULT_REGISTRY
+from releases.image_names import DEFAULT_REGISTRY, canonical
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -224,9 +224,4 @@ _KEEPS_SECRET: Final = " && ".join((_NOT_MOUNTED, *_NO_VARIABLE))
 
 def _canonical(prefixes: Iterable[str]) -> list[str]:
     """Write docker.io by its one name, each prefix once, in an order that doesn't depend on the settings'."""
-    aliases = (f"index.{DEFAULT_REGISTRY}", f"registry-1.{DEFAULT_REGISTRY}")
-    found = set()
-    for prefix in prefixes:
-        first, slash, rest = prefix.partition("/")
-        found.add(f"{DEFAULT_REGISTRY if first in aliases else first}{slash}{rest}")
-    return sorted(found)
+    return sorted({canonical(prefix) for prefix in prefixes})

@@ -104,6 +104,18 @@ def parse(text: str) -> ImageName:
     )
 
 
+def canonical(prefix: str) -> str:
+    """Write the beginning of images' names with the one name of its registry, as `parse` does.
+
+    Parameters
+    ----------
+    prefix
+        A registry, or a registry and the beginning of a path.
+    """
+    first, slash, rest = prefix.partition("/")
+    return f"{_ALIASES.get(first, first)}{slash}{rest}"
+
+
 def is_digest(value: object) -> bool:
     """Tell whether a value is the digest of an image.
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from releases.image_names import canonical
+from stacks.problems import refuse
 from stacks.sections import SecretReference, Section
 from stacks.vocabulary import FilePath, ImagePrefix
 
@@ -74,3 +76,14 @@ class ImageRepositorySettings(Section):
             " registry, and this program no release page."
         ),
     )
+
+    @field_validator("mirrors")
+    @classmethod
+    def _of_registries_as_images_name_them(cls, mirrors: Mapping[str, str]) -> Mapping[str, str]:
+        found: dict[str, str] = {}
+        for prefix, mirror in mirrors.items():
+            name = canonical(prefix)
+            if name in found:
+                refuse(f"{name} is given twice: {prefix} is another name of it", f"leave one, as {name}")
+            found[name] = mirror
+        return found

@@ -55,6 +55,14 @@ def test_our_own_pods_come_from_the_mirrors() -> None:
     }
 
 
+@pytest.mark.parametrize("alias", ["index.docker.io", "registry-1.docker.io"])
+def test_a_mirror_of_docker_is_used_by_whichever_name_it_is_given(alias: str) -> None:
+    recorder = composed(mirrors={alias: "m.example/hub", f"{alias}/other": "m.example/other"})
+    assert images_of(recorder)["prune"] == "m.example/hub/library/python:3.11-slim-bookworm"
+    settings = environment({}, imageRepository={"mirrors": {alias: "m.example/hub"}})
+    assert settings.image_repository.mirrors == {"docker.io": "m.example/hub"}
+
+
 def test_settings_of_images_reach_the_releases() -> None:
     def digest(recorder: Recorder) -> str:
         found: str = recorder.named("a-tekton-pipelines-apply").inputs["environment"]["UNIT_SHA256"]
