@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Final
 import pulumi
 
 from components.access import READ, Subject, cluster_role, cluster_role_binding, rule
-from components.image_repository import ImagePolicy, policy, policy_binding
+from components.image_repository import (
+    ImagePolicy,
+    policy,
+    policy_binding,
+    resolution_policy,
+    resolution_policy_binding,
+)
 from components.kubernetes_object import register_object
 from components.names import OPERATOR_NAMESPACE, labels
 from components.suspension import suspension_binding, suspension_policy
@@ -86,6 +92,8 @@ def ground(images: ImagePolicy | None) -> dict[str, Manifest]:
     }
     if images:
         made |= {"images": policy(images), "images-binding": policy_binding()}
+        if images.keeps_secret:
+            made |= {"resolutions": resolution_policy(), "resolutions-binding": resolution_policy_binding()}
     return made
 
 

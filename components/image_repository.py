@@ -21,12 +21,16 @@ PULL_SECRET: Final = "pipeline-service-pull"  # noqa: S105 -- the name of a Secr
 
 POLICY: Final = "pipeline-service-images"
 
+RESOLUTION_POLICY: Final = "pipeline-service-resolution-requests"
+
 TENANT: Final = "pipeline-service/tenant"
 """Label of tenants' namespaces."""
 
 _CONTAINERS: Final = ("containers", "initContainers", "ephemeralContainers")
 
 _API_VERSION: Final = "admissionregistration.k8s.io/v1"
+
+_OF_TENANTS: Final[Manifest] = {"matchExpressions": [{"key": TENANT, "operator": "Exists"}]}
 
 
 def pull_secret(namespace: str, config: pulumi.Input[str], component: str, **more: str) -> Manifest:
@@ -74,7 +78,8 @@ class ImagePolicy:
     injected
         Repositories, whatever the tag or digest, that Tekton puts into tenants' pods by itself.
     keeps_secret
-        Whether tenants' pods are kept from reading the Secret with which images are pulled.
+        Whether tenants' pods, and what Tekton fetches for tenants, are kept from reading the Secret with
+        which images are pulled.
     """
 
     allowed: tuple[str, ...] = ()
@@ -104,7 +109,7 @@ def policy(images: ImagePolicy) -> Manifest:
         "spec": {
             "failurePolicy": "Fail",
             "matchConstraints": {
-                "namespaceSelector": {"matchExpressions": [{"key": TENANT, "operator": "Exists"}]},
+                "namespaceSelector": _OF_TENANTS,
                 "resourceRules": [
                     {
                         "apiGroups": [""],
@@ -124,11 +129,55 @@ def policy(images: ImagePolicy) -> Manifest:
 
 def policy_binding() -> Manifest:
     """Make the binding that puts the policy into force."""
+    return _binding(POLICY)
+
+
+def resolution_policy() -> Manifest:
+    """Make the policy by which Tekton's resolvers don't read the Secret with which images are pulled.
+
+    No pod of a tenant's is in it: a run names a Secret of its namespace, and a resolver sends what that
+    holds to the address that the run names (`gitToken`, `token` and `http-password-secret` in
+    pkg/resolution/resolver/{git,http}/resolver.go of Tekton Pipelines v1.6.0).
+    """
+    return {
+        "apiVersion": _API_VERSION,
+        "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": RESOLUTION_POLICY, "labels": labels("images")},
+        "spec": {
+            "failurePolicy": "Fail",
+            "matchConstraints": {
+                "namespaceSelector": _OF_TENANTS,
+                "resourceRules": [
+                    {
+                        "apiGroups": ["resolution.tekton.dev"],
+                        "apiVersions": ["*"],
+                        "operations": ["CREATE", "UPDATE"],
+                        "resources": ["resolutionrequests"],
+                    }
+                ],
+            },
+            "validations": [
+                {
+                    "expression": _KEEPS_SECRET_FROM_RESOLVERS,
+                    "message": f"Secret {PULL_SECRET} is there to pull images, and may not be a resolver's",
+                    "reason": "Forbidden",
+                }
+            ],
+        },
+    }
+
+
+def resolution_policy_binding() -> Manifest:
+    """Make the binding that puts the policy of what resolvers read into force."""
+    return _binding(RESOLUTION_POLICY)
+
+
+def _binding(name: str) -> Manifest:
     return {
         "apiVersion": _API_VERSION,
         "kind": "ValidatingAdmissionPolicyBinding",
-        "metadata": {"name": POLICY, "labels": labels("images")},
-        "spec": {"policyName": POLICY, "validationActions": ["Deny"]},
+        "metadata": {"name": name, "labels": labels("images")},
+        "spec": {"policyName": name, "validationActions": ["Deny"]},
     }
 
 
@@ -220,6 +269,20 @@ _NO_VARIABLE: Final = tuple(
     for kind in _CONTAINERS
 )
 _KEEPS_SECRET: Final = " && ".join((_NOT_MOUNTED, *_NO_VARIABLE))
+
+_PARAMETERS: Final = "dyn(object.spec.params)"
+_KEEPS_SECRET_FROM_RESOLVERS: Final = (
+    "!has(object.spec) || !has(object.spec.params)"
+    # What is there already can still be changed otherwise, and so be taken away.
+    " || request.operation == 'UPDATE' && has(oldObject.spec) && has(oldObject.spec.params)"
+    f" && {_PARAMETERS} == dyn(oldObject.spec.params)"
+    # A list of names and values, or (v1alpha1) a mapping. The resolver bundles alone has a parameter
+    # `secret`, and pulls with it: what it holds for a registry goes to that registry.
+    f" || !(type({_PARAMETERS}) == list"
+    f" ? {_PARAMETERS}.exists(p, p.name != 'secret' && dyn(p.value) == '{PULL_SECRET}')"
+    f" : {_PARAMETERS}.exists(name, name != 'secret' && {_PARAMETERS}[name] == '{PULL_SECRET}'))"
+)
+"""CEL: no parameter of a ResolutionRequest names the Secret, whichever parameter it is."""
 
 
 def _canonical(prefixes: Iterable[str]) -> list[str]:

@@ -161,6 +161,36 @@ def test_with_a_pull_secret_alone_a_policy_keeps_it_from_tenants_pods() -> None:
     assert spec["variables"] == []
 
 
+def test_with_a_pull_secret_a_policy_keeps_it_from_tektons_resolvers() -> None:
+    recorder = composed(pullSecret={"secret": "credentials"})
+    for cluster in "abo":
+        spec = recorder.named(f"{cluster}-resolutions").inputs["spec"]
+        assert spec["failurePolicy"] == "Fail"
+        constraints = spec["matchConstraints"]
+        assert constraints["resourceRules"] == [
+            {
+                "apiGroups": ["resolution.tekton.dev"],
+                "apiVersions": ["*"],
+                "operations": ["CREATE", "UPDATE"],
+                "resources": ["resolutionrequests"],
+            }
+        ]
+        pods = recorder.named(f"{cluster}-images").inputs["spec"]["matchConstraints"]
+        assert constraints["namespaceSelector"] == pods["namespaceSelector"]
+        [validation] = spec["validations"]
+        assert f"== '{PULL_SECRET}'" in validation["expression"]
+        bound = recorder.named(f"{cluster}-resolutions-binding").inputs["spec"]
+        assert bound == {
+            "policyName": recorder.named(f"{cluster}-resolutions").inputs["metadata"]["name"],
+            "validationActions": ["Deny"],
+        }
+
+
+def test_without_a_pull_secret_resolvers_are_left_alone() -> None:
+    recorder = composed(allowedRegistries=["registry.example.com"])
+    assert not [one.name for one in recorder.registrations.values() if "resolutions" in one.name]
+
+
 # -- what settings refer to --------------------------------------------------------------------------------
 
 
