@@ -15,6 +15,7 @@ from components.image_repository import PULL_SECRET
 from local.pki import Authority
 from stacks.image_sources import read_images
 from stacks.loader import LoadedEnvironment, load
+from stacks.mapping_releases import adaptation
 from stacks.problems import SettingsError
 from tests.support.recording import REGISTRY_PASSWORD, Recorder, environment, record, start_engine
 from tests.support.tekton import config_maps
@@ -285,6 +286,15 @@ def test_offline_every_image_without_a_mirror_is_refused_by_name(project: Path) 
     text = (project / made.release("a", "tekton-pipelines").manifest).read_text()
     for resolver in ("git", "http", "hub", "bundles"):
         assert f'"enable-{resolver}-resolver":"false"' in text
+
+
+def test_offline_no_resolver_reaches_out_whatever_is_on() -> None:
+    on = {"http": {"enabled": True}, "git": {"enabled": True}}
+    settings = environment({"a": {}}, imageRepository={"offline": True}, tekton={"resolvers": on})
+    images, _ = read_images(settings.image_repository, Path("/nowhere"), {})
+    flags = adaptation(settings, "a", "tekton-pipelines", images).config_maps["resolvers-feature-flags"]
+    for resolver in ("git", "http", "hub", "bundles"):
+        assert flags[f"enable-{resolver}-resolver"] == "false"
 
 
 @pytest.mark.parametrize(
