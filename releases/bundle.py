@@ -162,6 +162,38 @@ def broken_members(path: Path) -> list[str]:
     return sorted(name for name in digests.keys() | found.keys() if digests.get(name) != found.get(name))
 
 
+def extract_archives(path: Path, folder: Path) -> None:
+    """Unpack the archives of a bundle's images; what differs from its index is refused, whatever it is.
+
+    Parameters
+    ----------
+    path
+        The archive.
+    folder
+        An empty folder, which holds them afterwards; where it fails, some of them or parts of them.
+
+    Raises
+    ------
+    ReleaseError
+        It isn't there, is not a whole bundle, or there is no room for what it holds.
+    """
+    found: set[str] = set()
+    with _opened(path) as members:
+        digests = _index(path, members)
+        for name, content in members:
+            file = name.removeprefix(ARCHIVES)
+            is_archive = name.startswith(ARCHIVES)
+            # A name with a way in it could lead out of the folder.
+            if name in found or (is_archive and (file != Path(file).name or not file.endswith(".tar"))):
+                raise _broken(path, f"{name} stands in it twice, or has a name that no archive gets")
+            found.add(name)
+            digest = _extracted(content, folder / file) if is_archive else _digest(content)
+            if digests.get(name) != digest:
+                raise _broken(path, f"{name} is not what it was")
+    if missing := digests.keys() - found:
+        raise _broken(path, f"{min(missing)} is missing")
+
+
 @dataclass(frozen=True)
 class BundleFile:
     """Manifests in a bundle.
@@ -178,6 +210,21 @@ class BundleFile:
     def content(self) -> Bundle:
         """What it holds; read once."""
         return read_bundle(self.path)
+
+    def extract_archives(self, folder: Path) -> None:
+        """Unpack the archives of its images, once every member is what it was; all of it is read.
+
+        Parameters
+        ----------
+        folder
+            An empty folder, which holds them afterwards; where it fails, some of them or parts of them.
+
+        Raises
+        ------
+        ReleaseError
+            It isn't there, is not a whole bundle, or there is no room for what it holds.
+        """
+        extract_archives(self.path, folder)
 
     def manifest(self, name: str, entry: CatalogEntry) -> bytes:
         """Take a manifest out of it."""
@@ -250,6 +297,22 @@ def _digest(content: IO[bytes]) -> str:
     made = hashlib.sha256()
     while chunk := content.read(_CHUNK_BYTES):
         made.update(chunk)
+    return made.hexdigest()
+
+
+def _extracted(content: IO[bytes], target: Path) -> str:
+    """Write a member into a file that isn't there yet; gives its digest."""
+    made = hashlib.sha256()
+    try:
+        with target.open("xb") as file:
+            while chunk := content.read(_CHUNK_BYTES):
+                made.update(chunk)
+                file.write(chunk)
+    except OSError as error:
+        raise ReleaseError(
+            f"{target.name} can't be unpacked into {target.parent} ({error.strerror})",
+            "make room there, or name a folder with more of it by the variable TMPDIR",
+        ) from None
     return made.hexdigest()
 
 

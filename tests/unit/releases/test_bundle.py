@@ -106,6 +106,40 @@ def test_a_changed_image_is_found_where_all_is_read(bundle: Path) -> None:
     assert broken_members(bundle) == ["images/image.tar"]
 
 
+def test_the_archives_are_unpacked(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    BundleFile(bundle).extract_archives(tmp_path / "out")
+    assert {one.name: one.read_bytes() for one in (tmp_path / "out").iterdir()} == {
+        "image.tar": b"an image" * 1000
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"images/image.tar": b"another"}, r"images/image\.tar is not what it was"),
+        ({"images/image.tar": None}, r"images/image\.tar is missing"),
+        ({"images/more.tar": b"x"}, r"images/more\.tar is not what it was"),
+        ({"images/../../outside.tar": b"x"}, "a name that no archive gets"),
+        ({"images/..": b"x"}, "a name that no archive gets"),
+        ({"manifests/tekton-pipelines-v1.6.0.yaml": b"x"}, r"-v1\.6\.0\.yaml is not what it was"),
+    ],
+)
+def test_a_bundle_that_was_changed_is_not_unpacked(
+    bundle: Path, tmp_path: Path, change: dict[str, bytes | None], why: str
+) -> None:
+    rewritten(bundle, change)
+    (tmp_path / "in/out").mkdir(parents=True)
+    with pytest.raises(ReleaseError, match=why):
+        BundleFile(bundle).extract_archives(tmp_path / "in/out")
+    assert [one.name for one in tmp_path.rglob("outside.tar")] == []
+
+
+def test_where_there_is_no_place_to_unpack_it_is_said(bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(ReleaseError, match=r"can't be unpacked into .*No such file.*TMPDIR"):
+        BundleFile(bundle).extract_archives(tmp_path / "none")
+
+
 @pytest.mark.parametrize("part", [0.0, 0.1, 0.5, 0.9])
 def test_a_bundle_cut_short_is_refused_wherever_it_was_cut(bundle: Path, part: float) -> None:
     content = bundle.read_bytes()
