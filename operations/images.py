@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import subprocess
-import tarfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from components.own_images import SYNCER_IMAGE
+from components.own_images import own_images
 from operations.errors import OperationError
-from releases.catalog import API_SYNCAGENT_CRDS, PYTHON_IMAGE
+from releases.catalog import API_SYNCAGENT_CRDS
 from releases.errors import ReleaseError
 from releases.files import RUN_FOLDER
 from releases.image_names import ImageName, ImageNameError, mirrored, parse
@@ -30,11 +28,6 @@ if TYPE_CHECKING:
 SKOPEO: Final = "skopeo"
 SECONDS: Final = 600
 """How long one image may take."""
-
-_NAMES: Final = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
-"""Annotations by which containerd, and skopeo, say what an archive holds."""
-_ARCHIVES: Final = "images/"
-_INDEX_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,67 +92,6 @@ class Access:
             said = done.stderr.decode(errors="replace").strip().splitlines()
             raise OperationError(f"skopeo {arguments[0]}: {said[-1] if said else done.returncode}")
         return done.stdout
-
-
-def archives(folder: Path) -> dict[str, Path]:
-    """Find the OCI archives of a folder, by the name of the image that each holds.
-
-    Parameters
-    ----------
-    folder
-        Folder with files `*.tar`.
-
-    Raises
-    ------
-    OperationError
-        One of them can't be read, or doesn't say what it holds; or there is none.
-    """
-    found: dict[str, Path] = {}
-    for path in sorted(folder.glob("*.tar")):
-        try:
-            with tarfile.open(path) as archive:
-                index = archive.extractfile("index.json")
-                document = json.loads(index.read(_INDEX_BYTES)) if index else {}
-            [annotations] = [entry["annotations"] for entry in document["manifests"]]
-            found[next(annotations[key] for key in _NAMES if key in annotations)] = path
-        except (OSError, LookupError, TypeError, ValueError, StopIteration, tarfile.TarError) as error:
-            raise OperationError(
-                f"{path.name} is no OCI archive of one image that it names ({type(error).__name__}: {error});"
-                " make it by: skopeo copy docker://IMAGE oci-archive:FILE.tar:IMAGE"
-            ) from None
-    if not found:
-        raise OperationError(f"{folder} holds no archive of an image, *.tar")
-    return found
-
-
-def unpack(bundle: Path, folder: Path) -> None:
-    """Unpack the archives of a bundle's images.
-
-    Parameters
-    ----------
-    bundle
-        What `python -m operations releases bundle --images` wrote.
-    folder
-        Where to.
-
-    Raises
-    ------
-    OperationError
-        It can't be read.
-    """
-    try:
-        with tarfile.open(bundle) as whole:
-            for member in whole:
-                name = member.name.removeprefix("./")
-                if not (member.isfile() and name.startswith(_ARCHIVES) and name.endswith(".tar")):
-                    continue
-                content = whole.extractfile(member)
-                target = folder / name.removeprefix(_ARCHIVES).replace("/", "_")
-                if content is not None:
-                    with target.open("wb") as file:
-                        shutil.copyfileobj(content, file)
-    except (OSError, tarfile.TarError) as error:
-        raise OperationError(f"{bundle} can't be read ({error}); name a bundle, or a folder") from None
 
 
 def places(
@@ -234,8 +166,12 @@ def push(
         report(f"{image}: {there}")
 
 
-def images_of(settings: EnvironmentSettings, root: Path, stack: str) -> list[str]:
+def images_of(
+    settings: EnvironmentSettings, root: Path, stack: str, more: Iterable[tuple[str, str]] = ()
+) -> list[str]:
     """List the images that an environment's clusters pull, under their own names.
+
+    That is what is left of the releases' images when the settings have changed the releases.
 
     Parameters
     ----------
@@ -244,7 +180,9 @@ def images_of(settings: EnvironmentSettings, root: Path, stack: str) -> list[str
     root
         The project's folder.
     stack
-        Name of the stack.
+        Name of the stack, with its project's or without.
+    more
+        Names and versions of releases that the clusters may get beside those of the settings.
 
     Raises
     ------
@@ -252,10 +190,13 @@ def images_of(settings: EnvironmentSettings, root: Path, stack: str) -> list[str
         A release's manifest can't be had.
     """
     source, *_ = release_source(settings.releases, root)
+    folder = root / RUN_FOLDER / stack.rpartition("/")[2] / "manifests"
+    asked = set(more)
     found: set[str] = set()
     for cluster, releases in wanted_releases(settings).items():
-        found |= {f"{SYNCER_IMAGE}:{releases[API_SYNCAGENT_CRDS]}", PYTHON_IMAGE}
-        for name, version in releases.items():
+        for name, version in sorted({*releases.items(), *asked}):
+            if name == API_SYNCAGENT_CRDS:
+                found |= set(own_images(version))
             try:
                 prepared = prepare(
                     name,
@@ -263,7 +204,7 @@ def images_of(settings: EnvironmentSettings, root: Path, stack: str) -> list[str
                     adaptation=adaptation(settings, cluster, name),
                     source=source,
                     root=root,
-                    folder=root / RUN_FOLDER / stack / "manifests",
+                    folder=folder,
                 )
             except ReleaseError as error:
                 raise OperationError(str(error)) from None

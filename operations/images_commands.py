@@ -11,7 +11,10 @@ from rich.console import Console
 
 from operations import images
 from operations.errors import OperationError
+from operations.image_archives import archives
 from operations.projects import find_project, stack_files
+from releases.bundle import BundleFile
+from releases.errors import ReleaseError
 from releases.files import in_project, write_atomic
 from releases.image_names import parse
 from stacks.loader import read_stack_file
@@ -52,6 +55,17 @@ def _mirrors(project: Path, to: str | None, stack: str | None) -> dict[str, str]
     return {} if stack is None else dict(_settings(project, stack)[1].image_repository.mirrors)
 
 
+def _held(source: Path, scratch: Path) -> dict[str, Path]:
+    """Find the archives of a folder, or of a bundle, by image."""
+    if not source.is_dir():
+        # What was changed on its way gets into no registry.
+        BundleFile(source).extract_archives(scratch)
+    held = archives(source if source.is_dir() else scratch)
+    if not held:
+        raise OperationError(f"{source} holds no archive of an image, *.tar")
+    return held
+
+
 def _lock_file(root: Path, settings: ImageRepositorySettings) -> Path:
     if settings.digests is None:
         raise OperationError(
@@ -85,14 +99,10 @@ def push_command(  # noqa: PLR0913 -- the command's options
     try:
         mirrors = _mirrors(project, to, stack)
         with tempfile.TemporaryDirectory() as scratch:
-            folder = source
-            if not source.is_dir():
-                folder = Path(scratch)
-                images.unpack(source, folder)
-            held = images.archives(folder)
+            held = _held(source, Path(scratch))
             where = images.places(held, registry=to, mirrors=mirrors)
             images.push(held, where, access, typer.echo)
-    except (OperationError, SettingsError) as error:
+    except (OperationError, ReleaseError, SettingsError) as error:
         raise _fail("images push", error) from error
     if to is not None:
         typer.echo("\nmirrors:")
@@ -125,7 +135,7 @@ def lock_command(  # noqa: PLR0913 -- the command's options
         root, settings = _settings(project, stack)
         of_images = settings.image_repository
         target = out or _lock_file(root, of_images)
-        named = images.images_of(settings, root, stack.rpartition("/")[2])
+        named = images.images_of(settings, root, stack)
         wanted = [image for image in named if not image.startswith(tuple(without or ()))]
         found = images.digests(wanted, of_images.mirrors, access, typer.echo)
         changed = write_atomic(target, images.lock_text(found))

@@ -10,18 +10,17 @@ from typing import Annotated, Final, TypeAlias
 
 import typer
 
-from components.own_images import OWN_IMAGES, SYNCER_IMAGE
 from operations.errors import OperationError
+from operations.image_archives import archives_of
+from operations.images import images_of
 from operations.projects import find_project, stack_files
-from operations.releases_files import Side, files_of, image_archives, is_bundle, sides
+from operations.releases_files import Side, files_of, is_bundle, sides
 from releases.bundle import BundleFile, broken_members, write_bundle
-from releases.catalog import API_SYNCAGENT_CRDS, catalog, file_name, find
+from releases.catalog import catalog, file_name, find
 from releases.errors import ReleaseError
 from releases.fetch import Directory, Published, Source
 from releases.files import RUN_FOLDER
-from releases.images import named_images
 from releases.lock import hold_against, lock_key, read_lock
-from releases.prepare import parsed
 from releases.summary import Summary, markdown, summarize
 from stacks.loader import read_stack_file, release_source
 from stacks.problems import SettingsError
@@ -122,20 +121,17 @@ def bundle_command(  # noqa: PLR0913 -- one parameter for each option
         wanted = {item for cluster in wanted_releases(settings).values() for item in cluster.items()}
         if not wanted:
             raise OperationError(f"stack {stack} has no cluster, and so needs no release")
-        wanted |= {_asked(text) for text in more or ()}
+        asked = {_asked(text) for text in more or ()}
         source, *_ = release_source(settings.releases, root)
-        manifests: dict[str, bytes] = {}
-        needed = set(OWN_IMAGES) - {SYNCER_IMAGE}
-        for name, version in sorted(wanted):
-            content = source.manifest(name, find(name, version))
-            manifests[file_name(name, version)] = content
-            needed |= set(named_images(parsed(name, content)))
-            if name == API_SYNCAGENT_CRDS:
-                needed.add(f"{SYNCER_IMAGE}:{version}")
+        manifests = {
+            file_name(name, version): source.manifest(name, find(name, version))
+            for name, version in sorted(wanted | asked)
+        }
+        needed = images_of(settings, root, stack, asked)
         archives: Mapping[str, Path] = {}
         if images is not None:
             spared = tuple(without or ())
-            archives, missing = image_archives(
+            archives, missing = archives_of(
                 images, (image for image in needed if not image.startswith(spared))
             )
             if missing:

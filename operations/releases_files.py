@@ -1,10 +1,8 @@
-"""What the commands of releases read: bundles, folders, manifests, and archives of images."""
+"""What the commands of releases read: bundles, folders and manifests."""
 
 from __future__ import annotations
 
-import json
-import tarfile
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from operations.errors import OperationError
 from releases.bundle import BundleFile
@@ -21,9 +19,6 @@ if TYPE_CHECKING:
 Objects = list[dict[str, Any]]
 Side = tuple[str, Objects]
 """What is compared, as it is called, and its objects."""
-
-_NAMES: Final = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
-_INDEX_BYTES: Final = 1 << 20
 
 
 def is_bundle(path: Path) -> bool:
@@ -83,59 +78,6 @@ def _of_bundle(bundle: BundleFile, releases: set[str]) -> dict[str, Side]:
             content = bundle.content.manifests[file_name(name, version)]
             found[name] = (version, parsed(name, content))
     return found
-
-
-def image_archives(folder: Path, images: Iterable[str]) -> tuple[dict[str, Path], list[str]]:
-    """Find the archives of images.
-
-    Parameters
-    ----------
-    folder
-        Folder with OCI archives, `*.tar`, as containerd, skopeo and docker save write them.
-    images
-        Names of the images that are needed.
-
-    Returns
-    -------
-    tuple
-        The archives of these images, by name of their file; and the images that none of them holds.
-
-    Raises
-    ------
-    OperationError
-        The folder can't be read, or holds something else.
-    """
-    if not folder.is_dir():
-        raise OperationError(f"{folder} is not a folder; name one that holds the images' archives, *.tar")
-    holders = {image: path for path in sorted(folder.glob("*.tar")) for image in _images_of(path)}
-    needed = sorted(set(images))
-    archives = {holders[image].name: holders[image] for image in needed if image in holders}
-    return archives, [image for image in needed if image not in holders]
-
-
-def _images_of(path: Path) -> list[str]:
-    """Read the names of the images that an archive holds."""
-    try:
-        with tarfile.open(path) as archive:
-            document = _json(archive, "index.json") or {}
-            listed = _json(archive, "manifest.json") or []
-    except (OSError, tarfile.TarError, ValueError) as error:
-        raise OperationError(f"{path.name} is not an archive of images ({error}); take it away") from None
-    named = [
-        str((entry.get("annotations") or {}).get(key, ""))
-        for entry in document.get("manifests") or []
-        for key in _NAMES
-    ]
-    tags = [str(tag) for entry in listed for tag in entry.get("RepoTags") or []]
-    return [name for name in (*named, *tags) if "/" in name]
-
-
-def _json(archive: tarfile.TarFile, name: str) -> Any:  # noqa: ANN401 -- whatever JSON holds
-    try:
-        member = archive.extractfile(name)
-    except KeyError:
-        return None
-    return None if member is None else json.loads(member.read(_INDEX_BYTES))
 
 
 def files_of(path: Path) -> Mapping[str, bytes]:

@@ -18,10 +18,12 @@ from typer.testing import CliRunner
 from operations import images
 from operations.__main__ import app
 from operations.errors import OperationError
+from releases.bundle import write_bundle
 from releases.catalog import find
 from tests.support.tekton import config_maps
 
 PROJECT = Path(__file__).parents[3]
+NAME = "io.containerd.image.name"
 DIGEST = "sha256:" + "a1" * 32
 FAKE = """#!{python}
 import json, pathlib, sys
@@ -51,11 +53,15 @@ def calls(folder: Path) -> list[list[str]]:
     return [json.loads(line) for line in lines]
 
 
-def archive(path: Path, name: str | None, by: str = "io.containerd.image.name") -> Path:
+def archive(path: Path, name: str | None, by: str = NAME) -> Path:
     annotations = {} if name is None else {by: name}
-    content = json.dumps({"manifests": [{"annotations": annotations}]}).encode()
+    return archive_of(path, "index.json", {"manifests": [{"annotations": annotations}]})
+
+
+def archive_of(path: Path, index: str, document: object) -> Path:
+    content = json.dumps(document).encode()
     with tarfile.open(path, "w") as tar:
-        member = tarfile.TarInfo("index.json")
+        member = tarfile.TarInfo(index)
         member.size = len(content)
         tar.addfile(member, io.BytesIO(content))
     return path
@@ -128,12 +134,36 @@ def test_images_go_where_the_mirrors_of_a_stack_say(tmp_path: Path, project: Pat
 def test_the_archives_of_a_bundle_are_pushed(tmp_path: Path, skopeo: Path) -> None:
     inner = archive(tmp_path / "a.tar", "ghcr.io/t/a:v1")
     bundle = tmp_path / "bundle.tar.gz"
-    with tarfile.open(bundle, "w:gz") as tar:
-        tar.add(inner, "images/a.tar")
-        tar.add(inner, "manifests/a.yaml")
+    write_bundle(bundle, manifests={"a.yaml": b"a"}, images=["ghcr.io/t/a:v1"], archives={"a.tar": inner})
     code, output = invoke("push", f"--from={bundle}", "--to=r.example")
     assert code == 0, output
     assert [call[-1] for call in calls(skopeo)] == ["docker://r.example/ghcr.io/t/a:v1"]
+
+
+def test_of_a_bundle_that_was_changed_nothing_is_pushed(tmp_path: Path, skopeo: Path) -> None:
+    archives = {name: archive(tmp_path / name, f"ghcr.io/t/{name[0]}:v1") for name in ("a.tar", "b.tar")}
+    bundle = tmp_path / "bundle.tar.gz"
+    write_bundle(bundle, manifests={}, images=[], archives=archives)
+    with tarfile.open(bundle) as tar:
+        members = {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
+    members["images/b.tar"] = archive(tmp_path / "b.tar", "ghcr.io/t/evil:v1").read_bytes()
+    with tarfile.open(bundle, "w:gz") as tar:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    code, output = invoke("push", f"--from={bundle}", "--to=r.example")
+    assert code == 1
+    assert "bundle.tar.gz is not a whole bundle: images/b.tar is not what it was" in output
+    assert calls(skopeo) == []
+
+
+def test_a_bundle_without_archives_is_told(tmp_path: Path, skopeo: Path) -> None:
+    bundle = tmp_path / "bundle.tar.gz"
+    write_bundle(bundle, manifests={"a.yaml": b"a"}, images=[], archives={})
+    code, output = invoke("push", f"--from={bundle}", "--to=r.example")
+    assert (code, calls(skopeo)) == (1, [])
+    assert "bundle.tar.gz holds no archive of an image" in output
 
 
 def test_credentials_and_authority_are_handed_over_as_files(tmp_path: Path, skopeo: Path) -> None:
@@ -161,12 +191,32 @@ def test_what_is_not_clear_is_told(
     assert (code, why in output, calls(skopeo)) == (1, True, [])
 
 
-def test_an_archive_that_names_no_image_is_told_by_its_name(tmp_path: Path, skopeo: Path) -> None:
-    archive(tmp_path / "nameless.tar", None)
+@pytest.mark.parametrize(
+    ("index", "document", "why"),
+    [
+        ("index.json", {"manifests": [{}]}, "bad.tar doesn't name the image that it holds"),
+        ("index.json", {"manifests": [{}, {}]}, "bad.tar holds 2 images, and is to hold one"),
+        ("index.json", {"manifests": [{"annotations": {NAME: "B A D"}}]}, 'an image, and "B A D" is not the'),
+        ("index.json", ["none"], "bad.tar is not an OCI archive (TypeError"),
+        ("manifest.json", [{"RepoTags": ["ghcr.io/t/a:v1"]}], "as what docker save wrote before Docker 25"),
+    ],
+)
+def test_what_is_no_archive_of_one_named_image_is_told_by_its_name(
+    tmp_path: Path, skopeo: Path, index: str, document: object, why: str
+) -> None:
+    archive_of(tmp_path / "bad.tar", index, document)
     code, output = invoke("push", f"--from={tmp_path}", "--to=r.example")
-    assert code == 1
-    assert "nameless.tar is no OCI archive of one image that it names" in output
-    assert calls(skopeo) == []
+    assert (code, calls(skopeo)) == (1, [])
+    assert why in output
+    assert "make it by: skopeo copy" in output
+
+
+def test_two_archives_of_an_image_are_told(tmp_path: Path, skopeo: Path) -> None:
+    archive(tmp_path / "a.tar", "busybox:1")
+    archive(tmp_path / "b.tar", "docker.io/library/busybox:1")
+    code, output = invoke("push", f"--from={tmp_path}", "--to=r.example")
+    assert (code, calls(skopeo)) == (1, [])
+    assert "a.tar and b.tar both hold docker.io/library/busybox:1; take one away" in output
 
 
 def test_a_lock_pins_what_the_mirrors_have_now(project: Path, skopeo: Path) -> None:

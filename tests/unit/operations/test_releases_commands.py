@@ -12,9 +12,13 @@ import yaml
 from typer.testing import CliRunner
 
 from operations.__main__ import app
+from operations.images import images_of
 from releases import fetch, lock
 from releases.bundle import read_bundle
+from releases.catalog import find
 from releases.lock import sha256
+from stacks.loader import read_stack_file
+from tests.support.tekton import config_maps
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,8 +53,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one", "namespace": "tekton"}}
     for name, objects in (
         (CRDS, [config]),
-        (TEKTON, [pod("ghcr.io/tekton:1"), config]),
-        (NEWER, [pod("ghcr.io/tekton:2")]),
+        (TEKTON, [pod("ghcr.io/tekton:1"), config, *config_maps()]),
+        (NEWER, [pod("ghcr.io/tekton:2"), *config_maps()]),
     ):
         (folder / f"manifests/{name}.yaml").write_text(yaml.safe_dump_all(objects))
     monkeypatch.chdir(folder)
@@ -91,22 +95,54 @@ def test_a_stack_that_takes_manifests_from_its_bundle_makes_the_same_bundle(proj
     assert (project / "c.tar.gz").read_bytes() == (project / "b.tar.gz").read_bytes()
 
 
-def archive(path: Path, *images: str, docker: bool = False) -> None:
-    """Write the archive of images, as containerd or as Docker does."""
+def test_a_bundle_and_a_lock_need_what_is_left_of_a_release_and_nothing_else(project: Path) -> None:
+    maps = [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"argocd-{name}"}, "data": {}}
+        for name in ("cm", "rbac-cm", "cmd-params-cm", "tls-certs-cm")
+    ]
+    workloads = [
+        {
+            "apiVersion": "apps/v1",
+            "kind": kind,
+            "metadata": {"name": f"argocd-{name}"},
+            "spec": {"template": {"metadata": {}, "spec": pod(f"ghcr.io/argocd-{name}:1")["spec"]}},
+        }
+        for kind, name in (
+            ("StatefulSet", "application-controller"),
+            ("Deployment", "server"),
+            ("Deployment", "repo-server"),
+            ("Deployment", "dex-server"),
+        )
+    ]
+    version = find("argo-cd").version
+    file = project / f"manifests/argo-cd-{version}.yaml"
+    file.write_text(yaml.safe_dump_all([*maps, *workloads]))
+    stack = project / "Pulumi.dev.yaml"
+    stack.write_text(f"{stack.read_text()}  pipeline-service:argocd: {{enabled: true}}\n")
+    run("bundle", "--stack", "dev", "--out", "b.tar.gz")
+    made = read_bundle(project / "b.tar.gz").images
+    assert "ghcr.io/argocd-server:1" in made
+    assert [image for image in made if "dex" in image] == []
+    settings = read_stack_file(stack)
+    assert list(made) == images_of(settings, project, "dev")
+
+
+def archive(path: Path, *images: str) -> None:
+    """Write the archive of images, as containerd does."""
     index = {"manifests": [{"annotations": {"io.containerd.image.name": image}} for image in images]}
-    name, document = ("manifest.json", [{"RepoTags": list(images)}]) if docker else ("index.json", index)
-    content = json.dumps(document).encode()
+    content = json.dumps(index).encode()
     path.parent.mkdir(exist_ok=True)
     with tarfile.open(path, "w") as made:
-        info = tarfile.TarInfo(name)
+        info = tarfile.TarInfo("index.json")
         info.size = len(content)
         made.addfile(info, io.BytesIO(content))
 
 
 def test_a_bundle_takes_the_archives_of_its_images_and_no_others(project: Path) -> None:
     images = project / "images"
-    archive(images / "own.tar", SYNCER_IMAGE, PYTHON_IMAGE)
-    archive(images / "tekton.tar", "ghcr.io/tekton:1", docker=True)
+    archive(images / "agent.tar", SYNCER_IMAGE)
+    archive(images / "python.tar", PYTHON_IMAGE.removeprefix("docker.io/library/"))
+    archive(images / "tekton.tar", "ghcr.io/tekton:1")
     archive(images / "other.tar", "ghcr.io/other:1")
     text = run("bundle", "--stack", "dev", "--out", "b.tar.gz", "--images", "images", exit_code=1)
     assert "images has no archive of ghcr.io/tekton:1-nop; put them there, or name by --without" in text
@@ -122,7 +158,14 @@ def test_a_bundle_takes_the_archives_of_its_images_and_no_others(project: Path) 
         "--without",
         "ghcr.io/tekton:1-n",
     )
-    assert set(read_bundle(project / "b.tar.gz").archives) == {"own.tar", "tekton.tar"}
+    assert set(read_bundle(project / "b.tar.gz").archives) == {"agent.tar", "python.tar", "tekton.tar"}
+
+
+def test_a_bundle_takes_no_archive_that_could_not_be_pushed(project: Path) -> None:
+    archive(project / "images/own.tar", SYNCER_IMAGE, PYTHON_IMAGE)
+    text = run("bundle", "--stack", "dev", "--out", "b.tar.gz", "--images", "images", exit_code=1)
+    assert "own.tar holds 2 images, and is to hold one; make it by: skopeo copy" in text
+    assert not (project / "b.tar.gz").exists()
 
 
 @pytest.mark.parametrize(
