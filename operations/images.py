@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from components.own_images import own_images
@@ -129,6 +129,11 @@ def places(
     return found
 
 
+def _target(there: ImageName) -> ImageName:
+    """Name where an image is put: skopeo takes a tag or a digest, not both; the digest is kept anyway."""
+    return there if there.tag is None else replace(there, digest=None)
+
+
 def push(
     held: Mapping[str, Path], where: Mapping[str, ImageName], access: Access, report: Callable[[str], None]
 ) -> None:
@@ -153,13 +158,15 @@ def push(
     for image, path in sorted(held.items()):
         there = where[image]
         try:
-            # Their digest stays what it is, so that a lock holds for every copy.
+            # Their digest stays what it is, so that a lock holds for every copy. One that is named by it
+            # may be of several platforms, and is what it is only with all of them.
             access.run(
                 "copy",
                 "--preserve-digests",
+                *(["--all"] if there.digest else []),
                 *access.flags("dest-"),
                 f"oci-archive:{path}",
-                f"docker://{there}",
+                f"docker://{_target(there)}",
             )
         except OperationError as error:
             raise OperationError(f"{image} could not be put to {there}: {error}") from None

@@ -118,6 +118,18 @@ def test_images_go_into_one_registry_under_their_whole_names(tmp_path: Path, sko
     assert "mirrors:\n  docker.io: r.example:5000/x/docker.io\n  ghcr.io: r.example:5000/x/ghcr.io" in output
 
 
+@pytest.mark.parametrize(("name", "there"), [("t/a:v1@", "t/a:v1"), ("t/a@", f"t/a@{DIGEST}")])
+def test_a_pinned_image_is_put_with_all_platforms_under_its_tag_or_else_its_digest(
+    tmp_path: Path, skopeo: Path, name: str, there: str
+) -> None:
+    archive(tmp_path / "a.tar", f"ghcr.io/{name}{DIGEST}")
+    code, output = invoke("push", f"--from={tmp_path}", "--to=r.example")
+    assert code == 0, output
+    [call] = calls(skopeo)
+    assert "--all" in call
+    assert call[-1] == f"docker://r.example/ghcr.io/{there}"
+
+
 def test_images_go_where_the_mirrors_of_a_stack_say(tmp_path: Path, project: Path, skopeo: Path) -> None:
     (tmp_path / "held").mkdir()
     archive(tmp_path / "held/a.tar", "ghcr.io/t/a:v1")
