@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from components import compute_cluster, openshift_pipelines, retention_manifests, syncer_manifests
 from components.delivery import SYNC_OPTIONS, SYNC_WAVE, Delivery, is_bootstrap
-from components.unit import to_yaml
 from releases.catalog import ARGO_CD, ARGO_CD_HA
-from stacks import mapping, mapping_images, mapping_releases
+from stacks import mapping, mapping_images, mapping_releases, rendered_yaml
 from stacks.vocabulary import Distribution
 from units.manifest import CRD, identify, parse
 
@@ -189,7 +188,7 @@ def render(content: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     content
         The object of each file.
     """
-    return {path: to_yaml([manifest]) for path, manifest in content.items()}
+    return {path: rendered_yaml.write(manifest) for path, manifest in content.items()}
 
 
 def _refuse_secrets(release: str, manifests: Iterable[Mapping[str, Any]]) -> None:
