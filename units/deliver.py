@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from units.errors import KubectlError, UnitError
+from units.live import live_objects
 from units.manifest import Identity, identify, parse, serialize
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ _CREDENTIAL_MANAGER: Final = "pipeline-service-credential"
 _PULUMI: Final = re.compile(r"pulumi-(resource-)?kubernetes(-[0-9a-f]+)?")
 """Field managers of pulumi-kubernetes: of a creation, and of an application (with a number of its own)."""
 
-_NO_MATCH: Final = re.compile(r'no matches for kind "([^"]+)" in version "([^"]+)"')
 _AT_ONCE: Final = 4
 _TRIES: Final = 5
 _SHOWN: Final = 3
@@ -150,6 +150,9 @@ def deliver(kubectl: Kubectl, request: Request, delivery: Delivery, stdin: str) 
 def undeliver(kubectl: Kubectl, request: Request, delivery: Delivery) -> str:
     """Say what stays on a cluster that Argo CD was to fill, when the environment is destroyed.
 
+    It is the first that is deleted of a cluster in handover, and refuses there: everything on the cluster is
+    only kept in the state then, and would be forgotten, not deleted.
+
     Parameters
     ----------
     kubectl
@@ -158,8 +161,19 @@ def undeliver(kubectl: Kubectl, request: Request, delivery: Delivery) -> str:
         Where the record is.
     delivery
         What was asked for.
+
+    Raises
+    ------
+    UnitError
+        The cluster is in handover.
     """
     before, _ = _recorded(kubectl, request)
+    if before == HANDOVER:
+        raise UnitError(
+            f"{delivery.key}: the cluster is in delivery {HANDOVER}, where all that runs on it would be"
+            " forgotten, not deleted; nothing was changed; keep its entry and the section gitops, set"
+            f" {delivery.key}: {DIRECT} (or {GITOPS}), run pulumi up, and destroy or remove it after that"
+        )
     if delivery.wanted == DIRECT or before in (None, DIRECT):
         return "direct: nothing is Argo CD's"
     return (
@@ -289,31 +303,8 @@ def _apply_as(kubectl: Kubectl, manifests: Sequence[Manifest]) -> None:
 
 def _live(kubectl: Kubectl, identities: Sequence[Identity]) -> dict[Identity, Manifest]:
     """Get objects with their owners; those that don't exist are left out."""
-    remaining = list(identities)
-    while remaining:
-        try:
-            text = kubectl.run(
-                "get",
-                "--ignore-not-found",
-                "--show-managed-fields",
-                "--output=json",
-                "--filename=-",
-                stdin=serialize([one.reference() for one in remaining]),
-                patient=False,
-            )
-        except KubectlError as error:
-            unserved = set(_NO_MATCH.findall(error.stderr))
-            left = [one for one in remaining if (one.kind, one.api_version) not in unserved]
-            if len(left) == len(remaining):
-                raise
-            remaining = left
-            continue
-        if not text.strip():
-            return {}
-        found = json.loads(text)
-        items = found["items"] if found["kind"] == "List" else [found]
-        return {identify(item): item for item in items}
-    return {}
+    found = live_objects(kubectl, identities, "--show-managed-fields")
+    return {one: dict(found[one.key]) for one in identities if one.key in found}
 
 
 def _managers(found: Manifest) -> list[dict[str, Any]]:
@@ -343,7 +334,7 @@ def _give(kubectl: Kubectl, request: Request, delivery: Delivery, objects: Seque
     return _change(kubectl, request, objects, lambda found: _given(found, ours))
 
 
-def _given(found: Manifest, ours: frozenset[str]) -> list[dict[str, Any]]:
+def _given(found: Manifest, ours: frozenset[str]) -> Manifest:
     kept = [
         entry
         for entry in _managers(found)
@@ -353,35 +344,29 @@ def _given(found: Manifest, ours: frozenset[str]) -> list[dict[str, Any]]:
     return _owners_patch(found, kept)
 
 
-def _taken_back(found: Manifest) -> list[dict[str, Any]]:
+def _taken_back(found: Manifest) -> Manifest:
     patch = _owners_patch(found, [entry for entry in _managers(found) if not _is_argos(entry)])
     for part in ("annotations", "labels"):
-        patch += [
-            {"op": "remove", "path": f"/metadata/{part}/{_escaped(key)}"}
-            for key in found["metadata"].get(part) or {}
-            if key.startswith(_ARGO_PREFIX)
-        ]
+        marks = [key for key in found["metadata"].get(part) or {} if key.startswith(_ARGO_PREFIX)]
+        if marks:
+            patch[part] = dict.fromkeys(marks)
     return patch
 
 
-def _owners_patch(found: Manifest, kept: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _owners_patch(found: Manifest, kept: list[dict[str, Any]]) -> Manifest:
     if kept == _managers(found):
-        return []
+        return {}
     # An empty list would be taken for "as it was".
-    return [{"op": "replace", "path": "/metadata/managedFields", "value": kept or [{}]}]
-
-
-def _escaped(key: str) -> str:
-    return key.replace("~", "~0").replace("/", "~1")
+    return {"managedFields": kept or [{}]}
 
 
 def _change(
     kubectl: Kubectl,
     request: Request,
     objects: Sequence[Identity],
-    patch_for: Callable[[Manifest], list[dict[str, Any]]],
+    patch_for: Callable[[Manifest], Manifest],
 ) -> int:
-    """Patch objects, each as it is at that moment; give how many were changed."""
+    """Patch objects' metadata, each as it is at that moment; give how many were changed."""
     todo, changed = list(objects), 0
     for _ in range(_TRIES):
         patches = {
@@ -399,12 +384,11 @@ def _change(
     raise UnitError(f"{todo[0]} changes all the time, so its owners couldn't be; run pulumi up anew")
 
 
-def _patch(
-    kubectl: Kubectl, request: Request, identity: Identity, found: Manifest, patch: list[dict[str, Any]]
-) -> bool:
-    """Patch an object; tell whether it was changed by another meanwhile."""
-    version = found["metadata"]["resourceVersion"]
-    guarded = [{"op": "test", "path": "/metadata/resourceVersion", "value": version}, *patch]
+def _patch(kubectl: Kubectl, request: Request, identity: Identity, found: Manifest, patch: Manifest) -> bool:
+    """Patch an object's metadata; tell whether it was changed by another meanwhile."""
+    # With its version the server refuses to change another state of it, and says so by a status of its own;
+    # of a failed test of a JSON patch kubectl doesn't tell what failed.
+    guarded = {"metadata": {**patch, "resourceVersion": found["metadata"]["resourceVersion"]}}
     # The core group is an empty text, and the dot before it is needed.
     resource = f"{identity.kind}.{identity.api_version.rpartition('/')[2]}.{identity.group}"
     place = [f"--namespace={identity.namespace}"] if identity.namespace else []
@@ -414,7 +398,7 @@ def _patch(
             resource,
             identity.name,
             *place,
-            "--type=json",
+            "--type=merge",
             f"--field-manager={request.field_manager}",
             # The owners of a large definition's fields are longer than an argument may be.
             "--patch-file=/dev/stdin",
@@ -422,7 +406,7 @@ def _patch(
             patient=False,
         )
     except KubectlError as error:
-        if "the object has been modified" in error.stderr or "test failed" in error.stderr:
+        if "the object has been modified" in error.stderr:
             return True
         raise UnitError(f"{identity}: {error}") from None
     return False

@@ -1,0 +1,111 @@
+"""Changing who owns the fields of objects that others change, too, and leaving what is handed over."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.support.fake_kubectl import manifest
+from units.deliver import DIRECT, GITOPS, HANDOVER, deliver, read_delivery, undeliver
+from units.errors import KubectlError, UnitError
+from units.request import Request, read_request
+
+ENVIRONMENT = {
+    "UNIT_NAME": "delivery",
+    "UNIT_SHA256": "0" * 64,
+    "UNIT_KUBECONFIG": "kubeconfig",
+    "UNIT_NAMESPACE": "pipeline-service",
+    "UNIT_FIELD_MANAGER": "pipeline-service",
+    "UNIT_DELIVERY_KEY": "computeClusters.east.delivery",
+}
+REQUEST: Request = read_request(ENVIRONMENT)
+ARGO = {"manager": "argocd-controller", "operation": "Apply"}
+OURS = {"manager": "pipeline-service", "operation": "Apply"}
+CONFLICT = (
+    'Error from server (Conflict): Operation cannot be fulfilled on configmaps "x": the object has been'
+    " modified; please apply your changes to the latest version and try again"
+)
+
+
+class Server:
+    """A cluster with a record and one object, which others change before the first patches."""
+
+    def __init__(self, record: str, changes: int = 0, **metadata: object) -> None:
+        self.object = manifest("ConfigMap", "x")
+        self.object["metadata"] |= {"resourceVersion": "1", **metadata}
+        one = ["v1", "ConfigMap", self.object["metadata"].get("namespace", ""), "x"]
+        self.record = {"data": {"delivery": record, "objects": json.dumps([one])}}
+        self.changes = changes
+        self.recorded: list[str] = []
+
+    def get(self, *arguments: str, **_: object) -> dict[str, Any] | None:
+        return self.record if arguments[:2] == ("configmap", "delivery") else None
+
+    def run(self, *arguments: str, stdin: str = "", patient: bool = True, **_: object) -> str:
+        sent = json.loads(stdin)
+        if arguments[0] == "get":
+            assert "--show-managed-fields" in arguments
+            return json.dumps(self.object)
+        if arguments[0] == "apply":
+            self.recorded.append(sent["items"][0]["data"]["delivery"])
+            return ""
+        assert arguments[0] == "patch"
+        assert not patient
+        assert "--type=merge" in arguments
+        metadata = self.object["metadata"]
+        if self.changes:
+            self.changes -= 1
+            metadata["resourceVersion"] = str(int(metadata["resourceVersion"]) + 1)
+        patch = sent["metadata"]
+        if patch.pop("resourceVersion") != metadata["resourceVersion"]:
+            raise KubectlError(CONFLICT)
+        for key in ("annotations", "labels"):
+            changed = {**metadata.get(key, {}), **patch.pop(key, {})}
+            metadata[key] = {name: value for name, value in changed.items() if value is not None}
+        metadata |= patch
+        return ""
+
+
+def run(server: Server, wanted: str) -> str:
+    return deliver(server, REQUEST, read_delivery({**ENVIRONMENT, "UNIT_DELIVERY": wanted}), "")  # type: ignore[arg-type]
+
+
+def test_an_object_that_another_changes_meanwhile_is_tried_again_as_it_is_then() -> None:
+    server = Server(HANDOVER, changes=2, managedFields=[ARGO, OURS])
+    assert run(server, GITOPS).startswith("gitops: 1 objects")
+    assert server.object["metadata"]["managedFields"] == [ARGO]
+    assert server.recorded == [GITOPS]
+
+
+def test_one_that_changes_all_the_time_is_told_and_nothing_is_recorded() -> None:
+    server = Server(HANDOVER, changes=99, managedFields=[ARGO, OURS])
+    with pytest.raises(UnitError, match=r"ConfigMap .*x changes all the time"):
+        run(server, GITOPS)
+    assert server.recorded == []
+
+
+def test_what_is_taken_back_loses_argo_cds_marks_and_keeps_the_others() -> None:
+    marks = {"argocd.argoproj.io/tracking-id": "x", "a/b": "stays"}
+    server = Server(HANDOVER, managedFields=[ARGO], annotations=marks, labels={"c": "stays"})
+    assert run(server, DIRECT).startswith("direct: 1 objects")
+    metadata = server.object["metadata"]
+    assert (metadata["annotations"], metadata["labels"]) == ({"a/b": "stays"}, {"c": "stays"})
+    # An empty list would leave the owners as they were.
+    assert metadata["managedFields"] == [{}]
+
+
+@pytest.mark.parametrize("asked", [DIRECT, HANDOVER, GITOPS])
+def test_a_cluster_in_handover_is_not_left(asked: str) -> None:
+    delivery = read_delivery({**ENVIRONMENT, "UNIT_DELIVERY": asked})
+    with pytest.raises(UnitError, match=r"computeClusters\.east\.delivery: .* would be forgotten"):
+        undeliver(Server(HANDOVER), REQUEST, delivery)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("record", "said"), [(DIRECT, "nothing is Argo CD's"), (GITOPS, "stays on the cluster")]
+)
+def test_one_in_any_other_delivery_is(record: str, said: str) -> None:
+    delivery = read_delivery({**ENVIRONMENT, "UNIT_DELIVERY": record})
+    assert said in undeliver(Server(record), REQUEST, delivery)  # type: ignore[arg-type]
