@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Final
 import pulumi
 from pulumi_command import local
 
+from components import argocd_manifests
 from components.delivery import Delivery
 from components.names import FIELD_MANAGER, OPERATOR_NAMESPACE, SYNCER_NAMESPACE, digest
 from components.syncer_manifests import AGENT, KUBECONFIG_DIGEST
+from releases.argocd import NAMESPACE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +24,7 @@ _RUN: Final = ".venv/bin/python -m units"
 DELIVER_SCRIPT: Final = f"{_RUN} deliver"
 UNDELIVER_SCRIPT: Final = f"{_RUN} undeliver"
 
-APPLICATION: Final = "argocd/pipeline-service"
+_APPLICATION: Final = f"{NAMESPACE}/{argocd_manifests.APPLICATION}"
 """Namespace and name of Argo CD's Application for the cluster's folder."""
 
 
@@ -97,7 +99,7 @@ def environment(args: ClusterDeliveryArgs) -> dict[str, pulumi.Input[str]]:
         "UNIT_INCARNATION": str(args.incarnation),
         "UNIT_DELIVERY": str(args.delivery),
         "UNIT_DELIVERY_KEY": f"computeClusters.{args.cluster_name}.delivery",
-        "UNIT_APPLICATION": APPLICATION,
+        "UNIT_APPLICATION": _APPLICATION,
     }
     if args.manifests:
         made["UNIT_MANIFESTS"] = json.dumps(sorted(args.manifests))
