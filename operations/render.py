@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from operations.errors import OperationError
@@ -103,21 +104,17 @@ def compare(environment: LoadedEnvironment, files: Mapping[str, str], checkout: 
     Raises
     ------
     OperationError
-        The list of an earlier rendering can't be read.
+        The list of an earlier rendering can't be read, or a file is another stack's, too.
     """
+    before = _written_before(_list_of(environment), checkout)
+    _refuse_anothers(environment, {*files, *before}, checkout)
     there = {path: _read(checkout / path) for path in files}
     return Changes(
         added=tuple(sorted(path for path, text in there.items() if text is None)),
         changed=tuple(
             sorted(path for path, text in there.items() if text is not None and text != files[path])
         ),
-        removed=tuple(
-            sorted(
-                path
-                for path in _written_before(environment, checkout)
-                if path not in files and (checkout / path).is_file()
-            )
-        ),
+        removed=tuple(sorted(path for path in before if path not in files and (checkout / path).is_file())),
     )
 
 
@@ -155,8 +152,23 @@ def _read(path: Path) -> str | None:
         raise OperationError(f"{path}: it can't be read ({error}); remove it") from None
 
 
-def _written_before(environment: LoadedEnvironment, checkout: Path) -> list[str]:
-    name = _list_of(environment)
+def _refuse_anothers(environment: LoadedEnvironment, paths: set[str], checkout: Path) -> None:
+    """Refuse what another stack has written: two of one path would change and remove each other's files."""
+    own = PurePosixPath(_list_of(environment))
+    for found in sorted((checkout / own.parent).glob(".rendered-*.json")):
+        if found.name == own.name:
+            continue
+        name = str(own.parent / found.name)
+        shared = sorted(paths.intersection(_written_before(name, checkout)))
+        if shared:
+            raise OperationError(
+                f"{key_path(['gitops', 'path'])}: {shared[0]} is another stack's, too, as {name} says"
+                f" ({len(shared)} files in all); nothing was written; give each stack a path of its own in"
+                " the repository, or remove that list if its stack is no more"
+            )
+
+
+def _written_before(name: str, checkout: Path) -> list[str]:
     text = _read(checkout / name)
     if text is None:
         return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING
 
@@ -106,6 +107,28 @@ def test_a_list_that_somebody_wrote_removes_nothing(tmp_path: Path, text: str) -
     (checkout / LIST).write_text(text)
     with pytest.raises(OperationError, match="restore it from the repository's history"):
         settle(given, tmp_path, checkout)
+
+
+def test_two_stacks_dont_write_the_same_files_and_may_share_a_checkout(tmp_path: Path) -> None:
+    given, checkout = made_up(tmp_path, "team-a"), tmp_path / "checkout"
+    settle(given, tmp_path, checkout)
+    there = {path: path.read_text() for path in checkout.rglob("*") if path.is_file()}
+    other = dataclasses.replace(made_up(tmp_path), stack="other")
+    with pytest.raises(OperationError, match=r"gitops\.path: .* as clusters/\.rendered-dev\.json says"):
+        settle(other, tmp_path, checkout)
+    assert {path: path.read_text() for path in checkout.rglob("*") if path.is_file()} == there
+    # Without a cluster of the same name they have nothing in common.
+    settle(dataclasses.replace(made_up(tmp_path, delivery="direct"), stack="other"), tmp_path, checkout)
+    assert there.items() <= {path: path.read_text() for path in checkout.rglob("*") if path.is_file()}.items()
+    assert not settle(given, tmp_path, checkout)
+
+
+def test_what_another_stack_lists_is_not_removed(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    settle(made_up(tmp_path, "team-a"), tmp_path, checkout)
+    (checkout / LIST.replace("dev", "other")).write_text((checkout / LIST).read_text())
+    with pytest.raises(OperationError, match="nothing was written"):
+        settle(made_up(tmp_path, delivery="direct"), tmp_path, checkout)
 
 
 def test_without_a_repository_there_is_nothing_to_write(tmp_path: Path) -> None:
