@@ -105,12 +105,15 @@ def own_objects(environment: LoadedEnvironment, cluster: str) -> dict[str, list[
 def _tenant(environment: LoadedEnvironment, name: str) -> list[Manifest]:
     room = mapping.tenant_room(environment, name)
     made = [one for namespace in room.namespaces for one in room.objects(name, namespace).values()]
-    if mapping.protected(environment, name):
-        for one in made:
-            if one["kind"] == "Namespace":
-                # As the engine refuses to delete it, so does Argo CD: who leaves is retired first.
-                one["metadata"]["annotations"][SYNC_OPTIONS] = "Prune=false,Delete=false"
-    return made
+    # As the engine refuses to delete its namespaces, so does Argo CD; and while they stay, so do its quota
+    # and its network policy. Who leaves is retired first.
+    return [_kept(one) for one in made] if mapping.protected(environment, name) else made
+
+
+def _kept(manifest: Manifest) -> Manifest:
+    metadata = manifest["metadata"]
+    annotations = {**(metadata.get("annotations") or {}), SYNC_OPTIONS: "Prune=false,Delete=false"}
+    return {**manifest, "metadata": {**metadata, "annotations": annotations}}
 
 
 def cluster_content(environment: LoadedEnvironment, cluster: str, root: Path) -> dict[str, Mapping[str, Any]]:

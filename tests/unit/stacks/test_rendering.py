@@ -58,6 +58,8 @@ def rendered(given: EnvironmentSettings, cluster: str) -> dict[str, dict[str, An
         for one in objects:
             plain = json.loads(json.dumps(one))
             plain["metadata"].get("annotations", {}).pop(SYNC_OPTIONS, None)
+            if not plain["metadata"].get("annotations", True):
+                del plain["metadata"]["annotations"]
             found[identities([plain])] = plain
     return found
 
@@ -192,25 +194,25 @@ def test_definitions_and_namespaces_come_first_and_their_objects_last(tmp_path: 
     assert waves("Deployment") | waves("ClusterRole") | waves("NetworkPolicy") == {"0"}
 
 
-def test_a_protected_tenants_namespaces_are_not_pruned_and_a_retired_ones_are(tmp_path: Path) -> None:
+def test_nothing_of_a_protected_tenant_is_pruned_and_a_retired_ones_is(tmp_path: Path) -> None:
     given = settings("gitops")
     assert given.deletion_protection
-    kept = [
-        one["metadata"]["annotations"].get(SYNC_OPTIONS)
-        for one in content(tmp_path).values()
-        if one["kind"] == "Namespace" and one["metadata"]["name"].startswith("team")
-    ]
-    assert kept == ["Prune=false,Delete=false"] * 3
+    found = content(tmp_path)
+    kept = {path for path, one in found.items() if SYNC_OPTIONS in one["metadata"].get("annotations", {})}
+    assert kept == {path for path in found if path.startswith("tenants/")}
+    assert {found[path]["metadata"]["annotations"][SYNC_OPTIONS] for path in kept} == {
+        "Prune=false,Delete=false"
+    }
+    assert len([path for path in kept if "/namespace." in path]) == 3
     retired = environment(
         {"east": {"delivery": "gitops", "homeOf": ["team-a"]}},
         {"team-a": {"cluster": "east", "retired": {"export": "0" * 64}}},
         argocd={"enabled": True},
         gitops={"repository": "https://git.example.com/sre/clusters"},
     )
-    [namespace] = [
-        one for one in own_objects(loaded(retired), "east")["tenants/team-a"] if one["kind"] == "Namespace"
-    ]
-    assert SYNC_OPTIONS not in namespace["metadata"]["annotations"]
+    leaving = own_objects(loaded(retired), "east")["tenants/team-a"]
+    assert leaving
+    assert not [one for one in leaving if SYNC_OPTIONS in one["metadata"].get("annotations", {})]
 
 
 def test_rendering_twice_gives_the_same_texts_and_no_secret(tmp_path: Path) -> None:
