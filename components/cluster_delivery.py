@@ -16,7 +16,7 @@ from components.syncer_manifests import AGENT, KUBECONFIG_DIGEST
 from releases.argocd import NAMESPACE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from components.kubernetes_object import Manifest
 
@@ -152,6 +152,37 @@ class ClusterDelivery(pulumi.ComponentResource):
         # no longer registered; after a program that failed it deletes nothing.
         if not pulumi.runtime.is_dry_run():
             self._succeeded: pulumi.Output[bool] = pulumi.Output.from_input(_succeeded(command, name))
+        if args.state == "unreachable":
+            # The command is left as it was, so nobody refuses a jump on the cluster's side; a preview tells.
+            self._unchanged: pulumi.Output[bool] = command.environment.apply(
+                lambda before: refuse_change(name, args.delivery, before)
+            )
+
+
+def refuse_change(name: str, wanted: str, before: Mapping[str, str] | None) -> bool:
+    """Refuse another delivery of a cluster that nobody reaches.
+
+    Parameters
+    ----------
+    name
+        Name of the cluster.
+    wanted
+        The delivery that is asked for.
+    before
+        Environment of the command that last ran.
+
+    Raises
+    ------
+    ValueError
+        It is another one than that which was carried out.
+    """
+    had = (before or {}).get("UNIT_DELIVERY", wanted)
+    if had != wanted:
+        raise ValueError(
+            f'computeClusters.{name}.delivery: "{wanted}": the cluster is in delivery {had}, and state'
+            f" unreachable: what runs on it can't change hands; set it back to {had} until it is reached"
+        )
+    return True
 
 
 async def _succeeded(command: local.Command, name: str) -> bool:
