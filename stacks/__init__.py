@@ -9,5 +9,5 @@
 - Told: `problems`; `notices`, of what is not acted on yet.
 - Composed: `environment`, by `mapping` (`mapping_argocd`, `mapping_delivery`, `mapping_images`,
   `mapping_releases`, `mapping_tekton`), `wanted_releases` and `targets`; without engine, for the GitOps
-  repository: `rendering`; exported: `outputs`, by `description`, to `consumer`.
+  repository: `rendering` (`rendered_yaml`); exported: `outputs`, by `description`, to `consumer`.
 """
