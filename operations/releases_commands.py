@@ -30,6 +30,7 @@ app = typer.Typer(no_args_is_help=True, help="Lock, verify, bundle and compare t
 
 _HERE: Final = Path()
 _DIFFERS: Final = 3
+_NOT_LOCKED: Final = 4
 
 Project: TypeAlias = Annotated[Path, typer.Option(help="Folder of Pulumi.yaml, or one below it.")]
 From: TypeAlias = Annotated[
@@ -72,7 +73,10 @@ def verify_command(
     *,
     project: Project = _HERE,
 ) -> None:
-    """Hold manifests against the lock; ends with 3 where one differs, or a bundle is not whole."""
+    """Hold manifests against the lock; ends with 3 where one differs, or with 4 where it lacks one.
+
+    A bundle that is not whole ends with 3, too.
+    """
     with _reported("verify"):
         place = path or _cache(find_project(project))
         if path is None and not place.is_dir():
@@ -87,6 +91,8 @@ def verify_command(
             raise OperationError(f"{place} holds no release's manifest; name another folder or a bundle")
         if broken or any(one.differs for one in found):
             raise typer.Exit(_DIFFERS)
+        if any(one.locked is None for one in found):
+            raise typer.Exit(_NOT_LOCKED)
 
 
 @app.command("bundle")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from releases.catalog import CatalogEntry, file_name
 from releases.errors import ReleaseError
 from releases.files import write_atomic
 from releases.lock import LOCK_FILE, lock_key, read_lock, sha256, write_lock
+from releases.prepare import parsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,12 +53,22 @@ def download(url: str) -> bytes:
     Raises
     ------
     OSError
-        It can't be reached, or doesn't answer in 30 s.
+        It can't be reached, doesn't answer in 30 s, is cut off, or is larger than 64 MiB.
     """
     if not url.startswith("https://"):
         raise OSError(f"{url} is not an https address")
     with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310 -- https, checked above
-        content: bytes = response.read(_LARGEST_BYTES)
+        announced = response.headers.get("Content-Length")
+        try:
+            # One byte more, to tell what is too large from what just fits.
+            content: bytes = response.read(_LARGEST_BYTES + 1)
+        except http.client.HTTPException as error:
+            raise OSError(f"it was cut off: {error}") from None
+    if len(content) > _LARGEST_BYTES:
+        raise OSError(f"it is larger than {_LARGEST_BYTES} bytes")
+    # A read of a given size takes a connection's end for the file's.
+    if announced is not None and len(content) != int(announced):
+        raise OSError(f"it was cut off after {len(content)} of {announced} bytes")
     return content
 
 
@@ -100,6 +112,8 @@ class Published:
                 f"{name} {entry.version} from {url} has sha256 {found}, but the lock says {locked}",
                 "find out why it changed; only then remove its line from releases/lock.yaml",
             )
+        # A login page or an error's must not be what every later fetch is held against.
+        parsed(name, content)
         write_atomic(cached, content)
         write_lock(lock, self.lock_file)
         return content

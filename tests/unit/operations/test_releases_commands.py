@@ -27,6 +27,7 @@ CRDS = "api-syncagent-crds-v0.7.0"
 TEKTON = "tekton-pipelines-v1.6.0"
 NEWER = "tekton-pipelines-v1.9.0"
 SYNCER_IMAGE = "ghcr.io/kcp-dev/api-syncagent:v0.7.0"
+MANIFEST = b"{apiVersion: v1, kind: ConfigMap, metadata: {name: one}}"
 PYTHON_IMAGE = "docker.io/library/python:3.11-slim-bookworm"
 
 
@@ -188,11 +189,11 @@ def test_a_bundle_that_cant_be_made_is_told_and_nothing_is_written(
 def test_what_differs_from_the_lock_is_named_and_ends_with_3(project: Path, tmp_path: Path) -> None:
     content = (project / f"manifests/{TEKTON}.yaml").read_bytes()
     write_lock(tmp_path, **{TEKTON: sha256(content)})
-    text = run("verify", "manifests")
+    text = run("verify", "manifests", exit_code=4)
     assert f"{TEKTON}.yaml: as locked" in text
     assert f"{CRDS}.yaml: not in the lock" in text
     run("bundle", "--stack", "dev", "--out", "b.tar.gz")
-    assert f"{TEKTON}.yaml: as locked" in run("verify", "b.tar.gz")
+    assert f"{TEKTON}.yaml: as locked" in run("verify", "b.tar.gz", exit_code=4)
 
     (project / f"manifests/{TEKTON}.yaml").write_bytes(content + b"# tampered\n")
     assert f"{TEKTON}.yaml: differs: it has sha256" in run("verify", "manifests", exit_code=3)
@@ -217,7 +218,7 @@ def test_locking_fetches_every_supported_version_and_tells_what_it_could_not(
         asked.append(url)
         if "v1.9.0" in url:
             raise OSError("no network")
-        return b"a manifest"
+        return MANIFEST
 
     real = fetch.Published
 
@@ -228,7 +229,7 @@ def test_locking_fetches_every_supported_version_and_tells_what_it_could_not(
     text = run("lock", "tekton-pipelines", exit_code=1)
     assert "tekton-pipelines v1.6.0: recorded" in text
     assert "tekton-pipelines v1.9.0 can't be fetched" in text
-    assert yaml.safe_load((tmp_path / "lock.yaml").read_text()) == {TEKTON: sha256(b"a manifest")}
+    assert yaml.safe_load((tmp_path / "lock.yaml").read_text()) == {TEKTON: sha256(MANIFEST)}
     assert len(asked) == 2
     assert f"{TEKTON}.yaml: as locked" in run("verify")
     assert "tekton-pipelines v1.6.0: as locked" in run("lock", "tekton-pipelines", exit_code=1)

@@ -1,7 +1,9 @@
 """Releases: catalog, sources, lock and transformation."""
 
 import hashlib
+import http.client
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,9 @@ TEKTON = [
     config_map("config-defaults"),
     config_map("config-logging"),
 ]
+
+
+FIRST = b"{apiVersion: v1, kind: ConfigMap, metadata: {name: first}}"
 
 
 def source(tmp_path: Path, content: bytes) -> bytes:
@@ -72,15 +77,15 @@ def test_a_version_is_found_where_it_is_supported_and_refused_with_those_that_ar
 
 
 def test_a_fetched_manifest_is_recorded_and_verified_ever_after(tmp_path: Path) -> None:
-    assert source(tmp_path, b"first") == b"first"
+    assert source(tmp_path, FIRST) == FIRST
     lock = yaml.safe_load((tmp_path / "lock.yaml").read_text())
-    assert lock == {"x-v1": hashlib.sha256(b"first").hexdigest()}
+    assert lock == {"x-v1": hashlib.sha256(FIRST).hexdigest()}
     # From the cache now, without any network.
-    assert published(tmp_path, offline) == b"first"
+    assert published(tmp_path, offline) == FIRST
 
 
 def test_a_changed_publication_is_refused(tmp_path: Path) -> None:
-    source(tmp_path, b"first")
+    source(tmp_path, FIRST)
     (tmp_path / "cache" / "x-v1.yaml").unlink()
     with pytest.raises(ReleaseError, match="but the lock says"):
         source(tmp_path, b"tampered")
@@ -88,14 +93,14 @@ def test_a_changed_publication_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_tampered_cache_is_fetched_anew(tmp_path: Path) -> None:
-    source(tmp_path, b"first")
+    source(tmp_path, FIRST)
     (tmp_path / "cache" / "x-v1.yaml").write_bytes(b"tampered")
-    assert source(tmp_path, b"first") == b"first"
+    assert source(tmp_path, FIRST) == FIRST
 
 
 def test_the_locks_comments_survive(tmp_path: Path) -> None:
     (tmp_path / "lock.yaml").write_text("# why\n")
-    source(tmp_path, b"first")
+    source(tmp_path, FIRST)
     assert (tmp_path / "lock.yaml").read_text().startswith("# why\nx-v1: ")
 
 
@@ -104,6 +109,45 @@ def test_an_unreachable_source_is_told_with_the_way_out(tmp_path: Path) -> None:
         ReleaseError, match=r"x v1 can't be fetched .* \(no network\); let this machine reach it, or"
     ):
         published(tmp_path, offline)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (b"Content-Length: 5\r\n\r\nwhole", None),
+        (b"Content-Length: 9\r\n\r\nshort", "cut off after 5 of 9 bytes"),
+        (b"Transfer-Encoding: chunked\r\n\r\n9\r\nshort", "cut off: IncompleteRead"),
+        (b"Content-Length: 12\r\n\r\nmuch, much..", "larger than 10 bytes"),
+    ],
+    ids=["whole", "short", "short-chunk", "large"],
+)
+def test_what_is_not_whole_is_no_download(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes, expected: str | None
+) -> None:
+    ours, theirs = socket.socketpair()
+
+    def urlopen(*_: object, **__: object) -> http.client.HTTPResponse:
+        response = http.client.HTTPResponse(ours)
+        response.begin()
+        return response
+
+    monkeypatch.setattr("urllib.request.urlopen", urlopen)
+    monkeypatch.setattr("releases.fetch._LARGEST_BYTES", 10)
+    with ours:
+        with theirs:
+            theirs.sendall(b"HTTP/1.1 200 OK\r\n" + answer)
+        if expected is None:
+            assert download("https://host/x") == b"whole"
+            return
+        with pytest.raises(OSError, match=expected):
+            download("https://host/x")
+
+
+def test_what_is_no_manifest_is_never_locked(tmp_path: Path) -> None:
+    with pytest.raises(ReleaseError, match="holds something that is not an object"):
+        source(tmp_path, b"<html>sign in</html>")
+    assert not (tmp_path / "lock.yaml").exists()
+    assert source(tmp_path, FIRST) == FIRST
 
 
 def test_only_https_is_fetched() -> None:
