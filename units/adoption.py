@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from units.errors import UnitError
+from units.errors import MODIFIED, KubectlError, UnitError
 from units.live import live_objects
 from units.manifest import CRD, identify
 
@@ -20,7 +20,14 @@ _INSTALLATION: Final = (CRD, "Deployment", "StatefulSet", "DaemonSet")
 """Kinds by which an installation is known; namespaces and roles may well have been prepared."""
 
 _ARGO_CD: Final = "argocd-controller"
-"""Field manager of the Argo CD that applies this program's manifests where the delivery is gitops."""
+"""Field manager of every Argo CD, also of one that somebody else runs."""
+
+_TRACKING: Final = "argocd.argoproj.io/tracking-id"
+_OUR_APPLICATION: Final = "pipeline-service:"
+"""How an Argo CD marks what our Application delivers, where the delivery is gitops."""
+
+_TAKE_OVER_TRIES: Final = 10
+"""How often an object is read anew whose controller changed it meanwhile."""
 
 _TOOLS: Final = ("kubectl", "helm")
 """How the names of field managers begin that are people's tools; others are controllers at work."""
@@ -52,11 +59,10 @@ def refuse_foreign(kubectl: Kubectl, request: Request, manifests: Iterable[Manif
     telling = [identity for one in manifests if (identity := identify(one)).kind in _INSTALLATION]
     if not telling:
         return
-    ours = {request.field_manager, _ARGO_CD}
     foreign = {
-        str(identify(dict(item))): managers
+        str(identify(dict(item))): _managers(item)
         for item in live_objects(kubectl, telling, _FIELDS).values()
-        if not (managers := _managers(item)) & ours
+        if not _is_ours(item, request)
     }
     if foreign:
         names = sorted(foreign)
@@ -85,26 +91,43 @@ def take_over(kubectl: Kubectl, request: Request, manifests: Sequence[Manifest])
         Its objects.
     """
     for item in live_objects(kubectl, map(identify, manifests), _FIELDS).values():
+        _take_over(kubectl, request, item)
+
+
+def _take_over(kubectl: Kubectl, request: Request, item: Mapping[str, Any]) -> None:
+    identity = identify(dict(item))
+    version = f".{identity.api_version.rpartition('/')[2]}.{identity.group}" if identity.group else ""
+    place = [f"--namespace={identity.namespace}"] if identity.namespace else []
+    for tried in range(1, _TAKE_OVER_TRIES + 1):
         metadata = item["metadata"]
         fields = metadata.get("managedFields", [])
         kept = [one for one in fields if one["manager"] == request.field_manager or not _is_a_tools(one)]
         if kept == fields:
-            continue
-        identity = identify(dict(item))
-        version = f".{identity.api_version.rpartition('/')[2]}.{identity.group}" if identity.group else ""
-        place = [f"--namespace={identity.namespace}"] if identity.namespace else []
-        kubectl.run(
-            "patch",
-            f"{identity.kind}{version}",
-            identity.name,
-            *place,
-            "--type=merge",
-            # Of a definition this is larger than an argument may be.
-            "--patch-file=/dev/stdin",
-            stdin=json.dumps(
-                {"metadata": {"managedFields": kept, "resourceVersion": metadata["resourceVersion"]}}
-            ),
-        )
+            return
+        try:
+            kubectl.run(
+                "patch",
+                f"{identity.kind}{version}",
+                identity.name,
+                *place,
+                "--type=merge",
+                # Of a definition this is larger than an argument may be.
+                "--patch-file=/dev/stdin",
+                stdin=json.dumps(
+                    {"metadata": {"managedFields": kept, "resourceVersion": metadata["resourceVersion"]}}
+                ),
+                # The same bytes would be refused for ever: a workload that rolls out was changed meanwhile.
+                patient=False,
+            )
+        except KubectlError as error:
+            if MODIFIED not in error.stderr or tried == _TAKE_OVER_TRIES:
+                raise
+        else:
+            return
+        found = list(live_objects(kubectl, [identity], _FIELDS).values())
+        if not found:
+            return
+        (item,) = found
 
 
 def holders(kubectl: Kubectl, manifests: Sequence[Manifest], managers: Sequence[str]) -> list[str]:
@@ -126,6 +149,14 @@ def holders(kubectl: Kubectl, manifests: Sequence[Manifest], managers: Sequence[
 def _is_a_tools(entry: Mapping[str, Any]) -> bool:
     applied = entry["operation"] == "Apply" or entry["manager"].startswith(_TOOLS)
     return applied and not entry.get("subresource")
+
+
+def _is_ours(item: Mapping[str, Any], request: Request) -> bool:
+    managers = _managers(item)
+    tracked = (item["metadata"].get("annotations") or {}).get(_TRACKING, "")
+    return request.field_manager in managers or (
+        _ARGO_CD in managers and tracked.startswith(_OUR_APPLICATION)
+    )
 
 
 def _managers(item: Mapping[str, Any]) -> set[str]:

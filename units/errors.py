@@ -10,6 +10,9 @@ NOT_FOUND: Final = "(NotFound)"
 UNSERVED: Final = "the server doesn't have a resource type"
 """What kubectl says of a resource whose API is not there: no object of it is there either."""
 
+MODIFIED: Final = "the object has been modified"
+"""What kubectl says of an object that changed since the version that a write names."""
+
 
 class UnitError(Exception):
     """A unit can't go on; the message is one line that names the object and the reason."""

@@ -218,7 +218,9 @@ class Cluster:
         documents = [yaml.safe_load(path.read_text()) for path in sorted(self.repository.rglob("*.yaml"))]
         waves: dict[int, list[dict[str, Any]]] = {}
         for one in documents:
-            one["metadata"].setdefault("annotations", {})["argocd.argoproj.io/tracking-id"] = "x"
+            one["metadata"].setdefault("annotations", {})["argocd.argoproj.io/tracking-id"] = (
+                "pipeline-service:x"
+            )
             wave = one["metadata"]["annotations"].get("argocd.argoproj.io/sync-wave", "0")
             waves.setdefault(int(wave), []).append(one)
         for _, wave in sorted(waves.items()):

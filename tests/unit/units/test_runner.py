@@ -13,7 +13,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.argocd_manifests import APPLICATION
 from tests.support.fake_kubectl import FakeKubectl, definition, manifest
+from units.adoption import take_over
 from units.apply import apply
 from units.delete import delete
 from units.errors import KubectlError, UnitError
@@ -154,6 +156,52 @@ def by(manager: str, **more: str) -> dict[str, Any]:
     return {"metadata": {"name": "controller", "namespace": "x", "managedFields": [fields]}}
 
 
+def delivered(tracking: str | None) -> dict[str, Any]:
+    one = {**manifest("Deployment", "controller", "apps/v1"), **by("argocd-controller")}
+    if tracking:
+        one["metadata"]["annotations"] = {"argocd.argoproj.io/tracking-id": tracking}
+    return one
+
+
+@pytest.mark.parametrize("tracking", [None, "tekton:apps/Deployment:x/controller", "pipeline-service-2:x"])
+def test_what_another_argo_cd_has_installed_is_refused(tracking: str | None) -> None:
+    kubectl = FakeKubectl()
+    kubectl.add(delivered(tracking))
+    with pytest.raises(UnitError, match="installed already by argocd-controller: Deployment x/controller"):
+        run_apply(kubectl, manifest("Deployment", "controller", "apps/v1", "x"))
+
+
+class Rolling:
+    """An object that changes as often as is said, between being read and being patched."""
+
+    def __init__(self, changes: int) -> None:
+        self.version, self.changes, self.patched = 1, changes, 0
+
+    def run(self, *arguments: str, stdin: str = "", patient: bool = True, **_: object) -> str:
+        if arguments[0] == "get":
+            live = {**manifest("Deployment", "controller", "apps/v1"), **by("kubectl-create")}
+            live["metadata"]["resourceVersion"] = str(self.version)
+            return json.dumps(live)
+        assert not patient
+        if self.changes:
+            self.changes -= 1
+            self.version += 1
+        if json.loads(stdin)["metadata"]["resourceVersion"] != str(self.version):
+            raise KubectlError("Error from server (Conflict): x: the object has been modified; please apply")
+        self.patched += 1
+        return ""
+
+
+def test_an_object_that_changes_meanwhile_is_read_anew_to_be_taken_over() -> None:
+    ours = [manifest("Deployment", "controller", "apps/v1", "x")]
+    for changes in (0, 2):
+        kubectl = Rolling(changes)
+        take_over(kubectl, request(), ours)  # type: ignore[arg-type]
+        assert (kubectl.patched, kubectl.changes) == (1, 0)
+    with pytest.raises(KubectlError, match="has been modified"):
+        take_over(Rolling(1000), request(), ours)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
 def test_what_somebody_else_has_installed_is_refused_before_anything_is_touched(kind: str) -> None:
     kubectl = FakeKubectl()
@@ -180,7 +228,7 @@ def test_what_somebody_else_has_installed_is_refused_before_anything_is_touched(
     [
         manifest("ConfigMap", "config", namespace="x"),
         {**manifest("Deployment", "controller", "apps/v1"), **by("pipeline-service")},
-        {**manifest("Deployment", "controller", "apps/v1"), **by("argocd-controller")},
+        delivered(f"{APPLICATION}:apps/Deployment:x/controller"),
         {**manifest("Deployment", "another", "apps/v1"), "metadata": {"name": "another", "namespace": "x"}},
     ],
     ids=["prepared", "record-lost", "delivered-by-argo-cd", "neighbour"],
