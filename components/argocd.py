@@ -87,7 +87,7 @@ class ArgoCd(pulumi.ComponentResource):
         if source is not None:
             before += register(argocd_manifests.rights(args.content), args.release.after)
         release = Release(
-            f"{name}-{args.release.release.name}",
+            f"{name}-{args.release.release.unit}",
             replace(args.release, after=(*args.release.after, *before)),
             pulumi.ResourceOptions(parent=self),
         )

@@ -78,7 +78,7 @@ class Release(pulumi.ComponentResource):
         register_unit(
             name,
             UnitArgs(
-                unit=args.release.name,
+                unit=args.release.unit,
                 version=args.release.version,
                 sha256=args.release.sha256,
                 kubeconfig=args.kubeconfig,

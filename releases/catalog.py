@@ -20,6 +20,7 @@ TEKTON_TRIGGERS_INTERCEPTORS: Final = "tekton-triggers-interceptors"
 TEKTON_CHAINS: Final = "tekton-chains"
 ARGO_CD: Final = "argo-cd"
 ARGO_CD_HA: Final = "argo-cd-ha"
+"""Argo CD from another manifest: installed as Argo CD, so that either follows the other in its place."""
 API_SYNCAGENT_CRDS: Final = "api-syncagent-crds"
 
 PYTHON_IMAGE: Final = "docker.io/library/python:3.11-slim-bookworm"

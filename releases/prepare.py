@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from releases.adaptation import UNADAPTED, Adaptation
-from releases.catalog import find
+from releases.catalog import ARGO_CD, ARGO_CD_HA, find
 from releases.contents import Contents, contents, from_json
 from releases.errors import ReleaseError
 from releases.files import write_atomic
@@ -54,6 +54,11 @@ class PreparedRelease:
     sha256: str
     manifest: Path
     contents: Contents = field(default_factory=Contents)
+
+    @property
+    def unit(self) -> str:
+        """Name of its unit: one for both manifests of Argo CD, since either replaces the other."""
+        return ARGO_CD if self.name == ARGO_CD_HA else self.name
 
 
 def prepare(  # noqa: PLR0913 -- what is installed, and three places

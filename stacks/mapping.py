@@ -369,9 +369,10 @@ def release_args(
         What must be there before it, and stay until it is gone.
     """
     settings = environment.settings.compute_clusters[cluster]
+    prepared = environment.release(cluster, release)
     return ReleaseArgs(
-        release=environment.release(cluster, release),
-        adopt=release in settings.adopt,
+        release=prepared,
+        adopt=release in settings.adopt or prepared.unit in settings.adopt,
         cluster=provider,
         pull_secret=mapping_images.pull_secret(environment),
         kubeconfig=str(environment.kubeconfig_file(cluster)),

@@ -41,9 +41,15 @@ def test_each_cluster_gets_one_and_the_outputs_name_its_version() -> None:
     assert [one.name for one in roles if "argocd" in one.name] == []
 
 
-def test_with_high_availability_it_is_the_other_manifest() -> None:
-    recorder, _ = record(with_argocd(highAvailability=True))
-    assert recorder.named("east-argo-cd-ha-apply")
+def test_with_high_availability_it_is_the_other_manifest_of_the_same_installation() -> None:
+    # Two URNs or units would be one installed and one removed after it, with all that both have.
+    plain, _ = record(with_argocd())
+    available, outputs = record(with_argocd(highAvailability=True))
+    assert "argo-cd-ha" in outputs.compute_clusters["east"].releases
+    assert plain.registrations.keys() == available.registrations.keys()
+    before, after = (one.named("east-argo-cd-apply").inputs["environment"] for one in (plain, available))
+    assert (before["UNIT_NAME"], after["UNIT_NAME"]) == ("argo-cd", "argo-cd")
+    assert before["UNIT_SHA256"] != after["UNIT_SHA256"]
 
 
 def test_it_never_runs_without_its_guard_nor_with_its_open_project() -> None:
