@@ -38,6 +38,8 @@ class ReleaseArgs(ClusterUnitArgs):
         With what its images are pulled: a `.docker/config.json`, base64; None: without.
     objects
         Secrets that its pods need beside it, in namespaces of its own, by the rest of their names.
+    supplied
+        Namespaces that have the pull secret from another release of the cluster already.
     let_go
         Finalizers that its controllers put on objects of others, `{resource, finalizer}`.
     """
@@ -48,6 +50,7 @@ class ReleaseArgs(ClusterUnitArgs):
     pull_secret: pulumi.Input[str] | None = field(default=None, repr=False)
     objects: Mapping[str, Manifest] = field(default_factory=dict, repr=False)
     let_go: Sequence[Mapping[str, str]] = ()
+    supplied: frozenset[str] = frozenset()
 
 
 class Release(pulumi.ComponentResource):
@@ -109,6 +112,7 @@ class Release(pulumi.ComponentResource):
                     namespace, args.pull_secret, "release", release=args.release.name
                 )
                 for namespace in args.release.contents.pod_namespaces
+                if namespace not in args.supplied
             } | made
         return [
             KubernetesObject(f"{name}-{part}", manifest, provider=args.cluster, parent=self, depends_on=after)

@@ -81,9 +81,12 @@ class TektonControllers(pulumi.ComponentResource):
         if isinstance(args.pipelines, ReleaseArgs):
             release = args.pipelines.release
             before = Release(f"{name}-{release.name}", args.pipelines, below)
+            # Triggers lies where Pipelines does: a namespace's pull secret is one object, of one release.
+            supplied = frozenset(release.contents.pod_namespaces)
             for one in args.more:
-                after = (*one.after, before)
-                before = Release(f"{name}-{one.release.name}", replace(one, after=after), below)
+                following = replace(one, after=(*one.after, before), supplied=supplied)
+                before = Release(f"{name}-{one.release.name}", following, below)
+                supplied |= frozenset(one.release.contents.pod_namespaces)
             self.register_outputs({"pipelines": release.version})
         else:
             OpenShiftPipelines(name, args.pipelines, below)

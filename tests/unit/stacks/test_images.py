@@ -13,11 +13,13 @@ import yaml
 
 from components.image_repository import PULL_SECRET
 from local.pki import Authority
+from releases.catalog import TEKTON_TRIGGERS, TEKTON_TRIGGERS_INTERCEPTORS
+from releases.contents import Contents
 from stacks.image_sources import read_images
 from stacks.loader import LoadedEnvironment, load
 from stacks.mapping_releases import adaptation
 from stacks.problems import SettingsError
-from tests.support.recording import REGISTRY_PASSWORD, Recorder, environment, record, start_engine
+from tests.support.recording import CONTENTS, REGISTRY_PASSWORD, Recorder, environment, record, start_engine
 from tests.support.tekton import config_maps
 
 DIGEST = "sha256:" + "a1" * 32
@@ -77,6 +79,27 @@ def test_settings_of_images_reach_the_releases() -> None:
     ]
     assert len({plain, *changed}) == 4
     assert digest(composed(mirrors=dict(reversed(MIRRORS.items())))) == changed[0]
+
+
+@pytest.mark.parametrize("enabled", [False, True])
+def test_releases_that_share_a_namespace_share_its_pull_secret(
+    monkeypatch: pytest.MonkeyPatch, *, enabled: bool
+) -> None:
+    # Where the real ones lie.
+    for name in (TEKTON_TRIGGERS, TEKTON_TRIGGERS_INTERCEPTORS):
+        monkeypatch.setitem(CONTENTS, name, Contents(pod_namespaces=("tekton-pipelines",)))
+    settings = environment(
+        {"a": {}, "b": {}},
+        tekton={"triggers": {"enabled": enabled}},
+        imageRepository={"pullSecret": {"secret": "credentials"}},
+    )
+    made = [
+        (one.name.partition("-")[0], one.inputs["metadata"]["namespace"])
+        for one in record(settings)[0].of_type("kubernetes:core/v1:Secret")
+        if one.inputs["metadata"]["name"] == PULL_SECRET
+    ]
+    assert len(made) == len(set(made))
+    assert ("a", "tekton-pipelines") in made
 
 
 def test_the_pull_secret_is_in_each_namespace_where_pods_run_and_nowhere_in_plain() -> None:
