@@ -38,16 +38,15 @@ def test_a_pipeline_succeeds_after_all_of_a_node_died() -> None:
 def test_pods_resolve_services_by_name_even_after_somebody_deleted_the_resolver() -> None:
     kubectl("local-b", "delete", "deployment", "coredns", "--namespace=kube-system")
     local("up")
-    lookup = (
-        "run",
-        "lookup",
-        "--image=docker.io/library/busybox:1.36",
-        "--restart=Never",
-        "--rm",
-        "--attach",
-    )
     name = "kubernetes.default.svc.cluster.local"
-    assert "10.85." in kubectl("local-b", *lookup, "--command", "--", "nslookup", name).out
+    image = "--image=docker.io/library/busybox:1.36"
+    kubectl("local-b", "run", "lookup", image, "--restart=Never", "--command", "--", "nslookup", name)
+    try:
+        # Attached to, a pod that ends at once may show nothing of what it said.
+        kubectl("local-b", "wait", "pod/lookup", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=120s")
+        assert "10.85." in kubectl("local-b", "logs", "lookup").out
+    finally:
+        kubectl("local-b", "delete", "pod", "lookup")
 
 
 def test_a_kcp_that_died_is_back_by_itself_with_every_credential_as_it_was() -> None:

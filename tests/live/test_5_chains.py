@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,11 @@ from tests.support.live import ROOT, TENANT_WORKSPACE, in_workspace, kubectl, lo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+pytestmark = pytest.mark.skipif(
+    "PIPELINE_SERVICE_TEST_CHAINS" not in os.environ,
+    reason="set PIPELINE_SERVICE_TEST_CHAINS=1: it builds Tekton Chains, which takes minutes on a new machine",
+)
 
 STACK_FILE = ROOT / "Pulumi.dev.yaml"
 CLUSTER = "local-a"
