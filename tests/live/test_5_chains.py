@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(
     "PIPELINE_SERVICE_TEST_CHAINS" not in os.environ,
-    reason="set PIPELINE_SERVICE_TEST_CHAINS=1: it builds Tekton Chains, which takes minutes on a new machine",
+    reason="set PIPELINE_SERVICE_TEST_CHAINS=1: it builds Tekton Chains, minutes on a new machine",
 )
 
 STACK_FILE = ROOT / "Pulumi.dev.yaml"
