@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +12,22 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from components.names import tenant_namespace
-from tests.support.live import ROOT, TENANT_WORKSPACE, in_workspace, kubectl, local, objects, pulumi, run
+from tests.support.live import (
+    ON_DEMAND,
+    ROOT,
+    TENANT_WORKSPACE,
+    in_workspace,
+    kubectl,
+    local,
+    objects,
+    pulumi,
+    run,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.skipif(
-    "PIPELINE_SERVICE_TEST_CHAINS" not in os.environ,
-    reason="set PIPELINE_SERVICE_TEST_CHAINS=1: it builds Tekton Chains, minutes on a new machine",
-)
+pytestmark = ON_DEMAND
 
 STACK_FILE = ROOT / "Pulumi.dev.yaml"
 CLUSTER = "local-a"

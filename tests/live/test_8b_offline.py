@@ -21,14 +21,14 @@ from local.layout import Layout, default_layout
 from local.processes import owned, wait_until
 from releases.catalog import PYTHON_IMAGE
 from tests.support.checkout import copy_project, outside, run_in
-from tests.support.live import TENANT_WORKSPACE
+from tests.support.live import ON_DEMAND, TENANT_WORKSPACE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 # The first test brings the whole site up.
-pytestmark = pytest.mark.timeout(2400)
+pytestmark = [ON_DEMAND, pytest.mark.timeout(2400)]
 
 HOME = tenant_namespace(TENANT_WORKSPACE, "default")
 SOURCES = ("cgr.dev", "docker.io", "ghcr.io", "mcr.microsoft.com")
