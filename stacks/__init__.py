@@ -1,7 +1,7 @@
 """One Pulumi stack is one environment: its settings, its composition and its outputs.
 
-- Read: `loader`, by `yaml_text`, `kubeconfigs`, `kubeconfig_sources`, `image_sources`, `signing`,
-  `other_stacks`; warned of: `backends`.
+- Read: `loader`, by `yaml_text`, `kubeconfigs`, `kubeconfig_sources`, `image_sources`,
+  `secret_sources`, `signing`, `other_stacks`; warned of: `backends`.
 - Settings: `settings`, of `tenant_settings`, `tekton_settings`, `argocd_settings`, `image_settings`,
   `part_settings` and `sections`, of the words of `vocabulary`.
 - Checked: `validation`, by `cross_checks`, `quota_checks`, `tekton_checks`, `argocd_checks`, `image_checks`,
