@@ -8,13 +8,13 @@ import uuid
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 import urllib3
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
-    from pathlib import Path
 
 ANSWER_SECONDS: Final = 10.0
 """How long GitHub waits for an answer before it calls a delivery failed."""
@@ -113,24 +113,23 @@ class Hook:
 class Sender:
     """Sends deliveries.
 
+    `names` takes the place of DNS for receivers whose names nobody else knows: host and port as a hook's URL
+    has them, and the origin (``http://ADDRESS:PORT``) that really is connected to.
+
     Parameters
     ----------
     clock
         Tells the provider's time.
-    trust
-        Certificates (PEM) of the authorities that receivers may have; the machine's own where None.
     seconds
         How long an answer may take.
     """
 
-    def __init__(
-        self, clock: Callable[[], datetime], trust: Path | None = None, seconds: float = ANSWER_SECONDS
-    ) -> None:
+    def __init__(self, clock: Callable[[], datetime], seconds: float = ANSWER_SECONDS) -> None:
+        self.names: dict[str, str] = {}
         self._clock = clock
         self._seconds = seconds
         self._lock = threading.Lock()
         self._number = 1000
-        self._pool = urllib3.PoolManager(ca_certs=None if trust is None else str(trust), retries=False)
         self._running: list[threading.Thread] = []
 
     def send(self, hook: Hook, event: str, headers: Mapping[str, str], body: bytes) -> Delivery:
@@ -186,10 +185,14 @@ class Sender:
 
     def _post(self, url: str, sent: Delivery) -> Delivery:
         timeout = urllib3.Timeout(connect=self._seconds, read=self._seconds)
+        parts = urlsplit(url)
+        origin = self.names.get(parts.netloc, url)
+        headers = {**sent.headers, "Host": parts.netloc}
         try:
-            answer = self._pool.request(
-                "POST", url, body=sent.body, headers=dict(sent.headers), timeout=timeout, redirect=False
-            )
+            with urllib3.connection_from_url(origin, timeout=timeout, retries=False) as pool:
+                answer = pool.urlopen(
+                    "POST", parts.path or "/", body=sent.body, headers=headers, redirect=False
+                )
         except (urllib3.exceptions.ConnectTimeoutError, urllib3.exceptions.NewConnectionError):
             return replace(sent, code=502, status="failed to connect")
         except urllib3.exceptions.TimeoutError:

@@ -95,8 +95,6 @@ class GitProvider:
     ----------
     folder
         Where its repositories lie.
-    trust
-        Certificates (PEM) of the authorities that receivers of its events may have.
     clock
         Tells its time, which needn't be the machine's.
     seconds
@@ -107,13 +105,12 @@ class GitProvider:
         self,
         folder: Path,
         *,
-        trust: Path | None = None,
         clock: Callable[[], datetime] = now,
         seconds: float = ANSWER_SECONDS,
     ) -> None:
         self._folder = folder
         self.clock = clock
-        self.sender = Sender(clock, trust, seconds)
+        self.sender = Sender(clock, seconds)
         self.repositories: dict[str, Repository] = {}
         self.hooks: list[Hook] = []
         self.app: App | None = None
