@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 _POLL_SECONDS = 0.05
 
@@ -47,8 +47,16 @@ class Receiver:
 
 
 @contextmanager
-def receiver(*answers: int) -> Iterator[Receiver]:
-    """Serve a receiver until the end of the block; it answers 202 unless told otherwise."""
+def receiver(*answers: int, on_event: Callable[[Event], None] | None = None) -> Iterator[Receiver]:
+    """Serve a receiver until the end of the block.
+
+    Parameters
+    ----------
+    *answers
+        Status codes of its answers, the last one for ever; 202 unless told otherwise.
+    on_event
+        Called with each event before it is answered.
+    """
     made = Receiver(answers=list(answers) or [202])
 
     class Handler(BaseHTTPRequestHandler):
@@ -56,7 +64,10 @@ def receiver(*answers: int) -> Iterator[Receiver]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            made.received.append(Event(path=self.path, headers=dict(self.headers.items()), body=body))
+            event = Event(path=self.path, headers=dict(self.headers.items()), body=body)
+            made.received.append(event)
+            if on_event is not None:
+                on_event(event)
             code = made.answers.pop(0) if len(made.answers) > 1 else made.answers[0]
             self.send_response(code)
             self.send_header("Content-Length", "0")
