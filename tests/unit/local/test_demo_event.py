@@ -67,19 +67,20 @@ class Cluster:
         if command[0] == "pulumi":
             url = f"https://kcp.example/clusters/{WORKSPACE}"
             return json.dumps({"demo": {"url": url, "workspace": WORKSPACE, "eventsUrl": self.events_url}})
-        if " delete " in words:
-            return ""
         if " apply " in words:
             return self._apply(json.loads(stdin or ""))
+        return "" if " delete " in words else json.dumps(self._got(words))
+
+    def _got(self, words: str) -> dict[str, Any]:
         if "repository.pipelinesascode.tekton.dev/demo-event" in words:
-            return json.dumps({"kind": "List", "items": [{}, {}]})
+            return {"kind": "List", "items": [{}, {}]}
         if "get pipelineruns" in words:
             sha = words.partition("--selector=pipelinesascode.tekton.dev/sha=")[2].split()[0]
-            return json.dumps({"items": [self._run()] if sha in self.started else []})
+            return {"items": [self._run()] if sha in self.started else []}
         if "get pipelinerun " in words:
-            return json.dumps(self._run())
+            return self._run()
         assert "get pods" in words, words
-        return json.dumps({"items": []})
+        return {"items": []}
 
     def _apply(self, given: dict[str, Any]) -> str:
         for one in given["items"]:
