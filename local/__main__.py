@@ -1,4 +1,4 @@
-"""The command line of the embedded environment: ``python -m local up|down|provide|status|env|logs|demo|demo-event``."""
+"""The command line of the embedded environment: ``python -m local up``, ``down``, ``demo`` and others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events that Pipelines as Code itself takes, on a real API server and with a Git provider that it can ask."""
+"""Events that Pipelines as Code itself takes, on a real API server and with a Git provider to ask."""
 
 from __future__ import annotations
 
