@@ -160,9 +160,7 @@ def gitea_push(repository: Repository, commit: Commit, *, branch: str) -> Object
     }
 
 
-def github_headers(
-    event: str, delivery: str, *, secret: str, body: bytes, api: str | None = None
-) -> dict[str, str]:
+def github_headers(event: str, delivery: str, *, secret: str, body: bytes) -> dict[str, str]:
     """Return the headers of a delivery of GitHub's.
 
     Parameters
@@ -175,17 +173,14 @@ def github_headers(
         The hook's secret.
     body
         The body that is signed.
-    api
-        Address of an enterprise server, which its App's deliveries carry.
     """
-    headers = {
+    return {
         "Content-Type": "application/json",
         "User-Agent": "GitHub-Hookshot/0000000",
         "X-GitHub-Event": event,
         "X-GitHub-Delivery": delivery,
         "X-Hub-Signature-256": f"sha256={signature(secret, body)}",
     }
-    return headers if api is None else {**headers, "X-GitHub-Enterprise-Host": api}
 
 
 def gitlab_headers(event: str, delivery: str, *, secret: str, instance: str) -> dict[str, str]:

@@ -202,8 +202,7 @@ class GitProvider:
                 body = _body(
                     payloads.github_push(repository, commit, branch=branch, installation=installation)
                 )
-                api = None if installation is None else self.api
-                headers = payloads.github_headers(event, guid, secret=signing, body=body, api=api)
+                headers = payloads.github_headers(event, guid, secret=signing, body=body)
             case Kind.GITLAB:
                 event = "Push Hook"
                 body = _body(payloads.gitlab_push(repository, commit, branch=branch))

@@ -7,6 +7,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from local.demo_event import RUN_FILE, SHA_LABEL, connection, pushed_file
 from local.git_provider.hooks import Kind
@@ -14,7 +16,7 @@ from local.git_provider.provider import GitProvider
 from local.git_provider.server import served
 from local.images import BUSYBOX_IMAGE
 from tests.support.apiserver import control_plane, require_binaries
-from tests.support.pipelines_as_code import SECONDS, kubectl, pipelines_as_code_beside
+from tests.support.pipelines_as_code import APP_SECRET, NAMESPACE, SECONDS, kubectl, pipelines_as_code_beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,8 +65,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     provider = GitProvider(folder / "git")
     with (
         control_plane(folder) as plane,
-        pipelines_as_code_beside(plane) as pac,
-        served(provider),
+        served(provider) as api,
+        pipelines_as_code_beside(plane, f"{api}/api/v3") as pac,
     ):
         yield Scene(plane, pac, provider)
 
@@ -97,6 +99,46 @@ def test_a_signed_push_makes_a_run_and_its_end_is_told_to_the_provider(scene: Sc
     assert scene.provider.unknown == []
 
 
+def test_a_push_that_an_app_announces_makes_a_run_and_a_check_with_a_token_of_the_installation(
+    scene: Scene,
+) -> None:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.TraditionalOpenSSL,
+        serialization.NoEncryption(),
+    ).decode()
+    secret = {
+        "metadata": {"name": APP_SECRET},
+        "stringData": {
+            "github-application-id": "7",
+            "github-private-key": pem,
+            "webhook.secret": "secret of the App",
+        },
+    }
+    scene.plane.create(f"/api/v1/namespaces/{NAMESPACE}/secrets", secret)
+    app = scene.provider.add_app(7, key.public_key(), f"{scene.pac.url}/", "secret of the App")
+    repository = scene.provider.add_repository("https://git.example.com/of-the-app/app")
+    app.installations[70] = {repository.full_name}
+    scene.plane.create("/api/v1/namespaces", {"metadata": {"name": "of-the-app"}})
+    made = {
+        "apiVersion": "pipelinesascode.tekton.dev/v1alpha1",
+        "kind": "Repository",
+        "metadata": {"name": "app", "namespace": "of-the-app"},
+        "spec": {"url": repository.html_url},
+    }
+    kubectl(scene.plane, "create", "--filename=-", stdin=json.dumps(made))
+    commit, delivery = scene.provider.push(app.hook, repository, {RUN_FILE: pushed_file(BUSYBOX_IMAGE)})
+    assert delivery.code == 202
+    until(lambda: [run["status"] for run in scene.provider.check_runs] == ["in_progress"], "checked", scene)
+    assert len(scene.runs("of-the-app", commit.sha)) == 1
+    assert scene.provider.unknown == []
+
+    forged, _ = scene.provider.push(app.hook, repository, {"a": "b"}, secret="guessed")
+    assert scene.pac.logged("could not validate payload", forged.sha)
+    assert scene.runs("of-the-app", forged.sha) == []
+
+
 def test_a_forged_signature_makes_no_run(scene: Scene) -> None:
     repository, hook, namespace = scene.connect()
     asked = len(scene.provider.asked)
@@ -104,7 +146,7 @@ def test_a_forged_signature_makes_no_run(scene: Scene) -> None:
         hook, repository, {RUN_FILE: pushed_file(BUSYBOX_IMAGE)}, secret="guessed"
     )
     assert delivery.code == 202  # it answers before it looks
-    assert scene.pac.logged("could not validate payload"), scene.pac.log.read_text()[-3000:]
+    assert scene.pac.logged("could not validate payload", commit.sha), scene.pac.log.read_text()[-3000:]
     assert scene.runs(namespace) == []
     assert scene.states(commit.sha) == []
     assert scene.provider.asked[asked:] == []
@@ -123,9 +165,8 @@ def test_pushes_of_other_providers_are_taken_and_recognised(scene: Scene, kind: 
     repository, hook, _ = scene.connect(kind)
     _, delivery = scene.provider.push(hook, repository, {RUN_FILE: pushed_file(BUSYBOX_IMAGE)})
     assert (delivery.code, json.loads(delivery.answer)["message"]) == (202, "accepted")
-    line = f'"provider":"{kind}"'
-    assert scene.pac.logged(line), scene.pac.log.read_text()[-3000:]
-    assert scene.pac.logged(f'"source-repo-url":"{repository.html_url}"'), scene.pac.log.read_text()[-3000:]
+    words = (f'"provider":"{kind}"', f'"source-repo-url":"{repository.html_url}"')
+    assert scene.pac.logged(*words), scene.pac.log.read_text()[-3000:]
 
 
 def test_a_push_to_a_repository_that_nobody_has_makes_nothing(scene: Scene) -> None:

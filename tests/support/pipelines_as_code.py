@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tests.support.apiserver import ControlPlane
 
 NAMESPACE = "pipelines-as-code"
+APP_SECRET = "pipelines-as-code-secret"
 SECONDS = 60.0
 """How long its programs may take to answer, and to do what an event asks for."""
 
@@ -46,10 +47,10 @@ class PipelinesAsCode:
     url: str
     log: Path
 
-    def logged(self, words: str) -> bool:
-        """Tell whether the listener's log has these words by now, or soon has."""
+    def logged(self, *words: str) -> bool:
+        """Tell whether the listener's log has a line with all these words by now, or soon has."""
         deadline = time.monotonic() + SECONDS
-        while words not in self.log.read_text():
+        while not any(all(word in line for word in words) for line in self.log.read_text().splitlines()):
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.2)
@@ -57,12 +58,24 @@ class PipelinesAsCode:
 
 
 @contextmanager
-def pipelines_as_code_beside(plane: ControlPlane) -> Iterator[PipelinesAsCode]:
-    """Install its release without its pods, and run its programs on this machine instead."""
+def pipelines_as_code_beside(plane: ControlPlane, app_api: str) -> Iterator[PipelinesAsCode]:
+    """Install its release without its pods, and run its programs on this machine instead.
+
+    Parameters
+    ----------
+    plane
+        The control plane.
+    app_api
+        Address of the API that it asks as a GitHub App.
+    """
     toolchain = ensure((PIPELINES_AS_CODE,), default_layout().cache, print, path=os.environ["PATH"])
     install(plane)
     port = free_port()
-    common = {"SYSTEM_NAMESPACE": NAMESPACE, "CONFIG_LOGGING_NAME": "pac-config-logging"}
+    common = {
+        "SYSTEM_NAMESPACE": NAMESPACE,
+        "CONFIG_LOGGING_NAME": "pac-config-logging",
+        "PAC_GIT_PROVIDER_TOKEN_APIURL": app_api,
+    }
     observability = {"name": "pipelines-as-code-config-observability"}
     metrics = {
         "Domain": "test",
@@ -77,7 +90,7 @@ def pipelines_as_code_beside(plane: ControlPlane) -> Iterator[PipelinesAsCode]:
                 {
                     "PAC_CONTROLLER_PORT": str(port),
                     "PAC_CONTROLLER_LABEL": "default",
-                    "PAC_CONTROLLER_SECRET": "pipelines-as-code-secret",
+                    "PAC_CONTROLLER_SECRET": APP_SECRET,
                     "PAC_CONTROLLER_CONFIGMAP": "pipelines-as-code",
                     "PAC_DISABLE_HEALTH_PROBE": "true",
                     "K_METRICS_CONFIG": json.dumps(metrics),
