@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from releases.catalog import PYTHON_IMAGE
+from releases.catalog import HAPROXY_IMAGE, PYTHON_IMAGE
 
 SYNCER_IMAGE: Final = "ghcr.io/kcp-dev/api-syncagent"
 """The agent, without its version: that is its CustomResourceDefinitions'."""
 
-OWN_IMAGES: Final = (SYNCER_IMAGE, PYTHON_IMAGE)
+OWN_IMAGES: Final = (SYNCER_IMAGE, PYTHON_IMAGE, HAPROXY_IMAGE)
 """All of them, under the names that they have where nothing mirrors them."""
 
 

@@ -19,6 +19,7 @@ from releases.fetch import Directory, Published, Source
 from releases.files import RUN_FOLDER, in_project, write_atomic
 from releases.prepare import PreparedRelease, prepare
 from stacks.backends import state_warnings
+from stacks.gateway_sources import GatewaySources, read_gateway
 from stacks.image_checks import not_served
 from stacks.image_sources import Images, read_images, read_without_secrets
 from stacks.kubeconfig_sources import Sources
@@ -61,6 +62,10 @@ class LoadedEnvironment:
         How images are named and pulled.
     secrets
         The stack's secret texts, by the keys of its configuration.
+    gateway
+        What the settings of the gateway refer to.
+    webhook_secret
+        The GitHub App's webhook secret; None without an App, empty where it isn't known.
     signing_key
         What Tekton Chains signs with; None without it.
     """
@@ -72,6 +77,8 @@ class LoadedEnvironment:
     folder: Path
     images: Images = field(default_factory=Images)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    gateway: GatewaySources = field(default_factory=GatewaySources)
+    webhook_secret: str | None = field(default=None, repr=False)
     signing_key: SigningKey | None = None
 
     @property
@@ -157,9 +164,13 @@ def load(project: Path | None = None) -> LoadedEnvironment:
     problems += wrong
     signing_key, wrong = read_signing_key(settings.tekton.chains, values)
     problems += wrong
+    gateway, wrong = read_gateway(settings, root, values)
+    problems += wrong
     prepared = _prepared(settings, images, root, folder, problems)
     if problems:
         raise SettingsError(problems)
+    for line in gateway.warnings():
+        pulumi.log.warn(line)
     environment = LoadedEnvironment(
         stack=stack,
         settings=settings,
@@ -168,6 +179,7 @@ def load(project: Path | None = None) -> LoadedEnvironment:
         folder=folder,
         images=images,
         secrets={key: value for key, value in values.items() if key in secrets and isinstance(value, str)},
+        gateway=gateway,
         signing_key=signing_key,
     )
     if not pulumi.runtime.is_dry_run():
