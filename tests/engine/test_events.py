@@ -16,7 +16,7 @@ from local.git_provider.provider import GitProvider
 from local.git_provider.server import served
 from local.images import BUSYBOX_IMAGE
 from tests.support.apiserver import control_plane, require_binaries
-from tests.support.pipelines_as_code import APP_SECRET, NAMESPACE, SECONDS, kubectl, pipelines_as_code_beside
+from tests.support.pac_programs import APP_SECRET, NAMESPACE, SECONDS, kubectl, pipelines_as_code_beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from local.git_provider.hooks import Hook
     from local.git_provider.repository import Repository
     from tests.support.apiserver import ControlPlane
-    from tests.support.pipelines_as_code import PipelinesAsCode
+    from tests.support.pac_programs import PipelinesAsCode
 
 RUNS = "/apis/tekton.dev/v1/namespaces/{}/pipelineruns"
 

@@ -1,193 +1,64 @@
-"""Pipelines as Code's own programs, run beside a control plane: with their own accounts, without pods."""
+"""A made-up release of Pipelines as Code: as much of it as the program changes, with the rights of v0.37."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import time
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import pytest
-import urllib3
-import yaml
-
-from local.layout import default_layout
-from local.manifests import pipelines_as_code
-from local.toolchain.build import ensure, module_source
-from local.toolchain.catalog import PIPELINES_AS_CODE, TEKTON
-from tests.support.apiserver import STOP_SECONDS, free_port
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from tests.support.apiserver import ControlPlane
+from typing import Any
 
 NAMESPACE = "pipelines-as-code"
-APP_SECRET = "pipelines-as-code-secret"
-SECONDS = 60.0
-"""How long its programs may take to answer, and to do what an event asks for."""
+GROUP = "pipelinesascode.tekton.dev"
 
 
-@dataclass(frozen=True, kw_only=True)
-class PipelinesAsCode:
-    """Its listener and its watcher, running.
-
-    Attributes
-    ----------
-    url
-        Where the listener takes events.
-    log
-        The listener's log.
-    """
-
-    url: str
-    log: Path
-
-    def logged(self, *words: str) -> bool:
-        """Tell whether the listener's log has a line with all these words by now, or soon has."""
-        deadline = time.monotonic() + SECONDS
-        while not any(all(word in line for word in words) for line in self.log.read_text().splitlines()):
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.2)
-        return True
-
-
-@contextmanager
-def pipelines_as_code_beside(plane: ControlPlane, app_api: str) -> Iterator[PipelinesAsCode]:
-    """Install its release without its pods, and run its programs on this machine instead.
-
-    Parameters
-    ----------
-    plane
-        The control plane.
-    app_api
-        Address of the API that it asks as a GitHub App.
-    """
-    toolchain = ensure((PIPELINES_AS_CODE,), default_layout().cache, print, path=os.environ["PATH"])
-    install(plane)
-    port = free_port()
-    common = {
-        "SYSTEM_NAMESPACE": NAMESPACE,
-        "CONFIG_LOGGING_NAME": "pac-config-logging",
-        "PAC_GIT_PROVIDER_TOKEN_APIURL": app_api,
+def of(kind: str, name: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 -- any part of an object
+    return {
+        "apiVersion": "v1",
+        "kind": kind,
+        "metadata": {"name": name, "namespace": NAMESPACE, "labels": {}},
+        **more,
     }
-    observability = {"name": "pipelines-as-code-config-observability"}
-    metrics = {
-        "Domain": "test",
-        "Component": "test",
-        "PrometheusPort": free_port(),
-        "ConfigMap": observability,
-    }
-    with ExitStack() as running:
-        for part, variables in (
-            (
-                "controller",
-                {
-                    "PAC_CONTROLLER_PORT": str(port),
-                    "PAC_CONTROLLER_LABEL": "default",
-                    "PAC_CONTROLLER_SECRET": APP_SECRET,
-                    "PAC_CONTROLLER_CONFIGMAP": "pipelines-as-code",
-                    "PAC_DISABLE_HEALTH_PROBE": "true",
-                    "K_METRICS_CONFIG": json.dumps(metrics),
-                    "K_TRACING_CONFIG": '{"backend":"none","debug":"false","sample-rate":"0"}',
-                    "K_SINK_TIMEOUT": "30",
-                },
-            ),
-            (
-                "watcher",
-                {
-                    "PAC_WATCHER_PORT": str(free_port()),
-                    "PAC_DISABLE_HA": "true",
-                    "PAC_DISABLE_HEALTH_PROBE": "true",
-                    "METRICS_DOMAIN": "test",
-                    "METRICS_PROMETHEUS_PORT": str(free_port()),
-                    "CONFIG_OBSERVABILITY_NAME": observability["name"],
-                    "CONFIG_LEADERELECTION_NAME": "pac-watcher-config-leader-election",
-                },
-            ),
-        ):
-            name = f"pipelines-as-code-{part}"
-            program = toolchain.program(PIPELINES_AS_CODE, name)
-            running.enter_context(_process(plane, name, program, {**common, **variables}))
-        made = PipelinesAsCode(
-            url=f"http://127.0.0.1:{port}", log=plane.directory / "pipelines-as-code-controller.log"
-        )
-        _wait_until_live(made)
-        yield made
 
 
-def install(plane: ControlPlane) -> None:
-    """Install the release without its Deployments, and the kind of the runs that it makes."""
-    tekton = module_source(TEKTON) / "config" / "300-crds" / "300-pipelinerun.yaml"
-    objects = [
-        yaml.safe_load(tekton.read_text()),
-        *(
-            one
-            for one in pipelines_as_code(
-                module_source(PIPELINES_AS_CODE) / "config", PIPELINES_AS_CODE.version
-            )
-            if one["kind"] not in ("Deployment", "ValidatingWebhookConfiguration")
+def rights(group: str, resource: str, *verbs: str) -> dict[str, Any]:
+    return {"apiGroups": [group], "resources": [resource], "verbs": list(verbs)}
+
+
+def deployment(part: str) -> dict[str, Any]:
+    name = f"pipelines-as-code-{part}"
+    container = {"name": f"pac-{part}", "image": f"{name}:v1", "imagePullPolicy": "Always", "env": []}
+    return of("Deployment", name, spec={"replicas": 1, "template": {"spec": {"containers": [container]}}})
+
+
+def release() -> list[dict[str, Any]]:
+    namespace = of("Namespace", NAMESPACE)
+    namespace["metadata"]["labels"] = {"openshift.io/cluster-monitoring": "true", "kept": "yes"}
+    watches = ("configmaps", "get", "list", "watch")
+    return [
+        namespace,
+        of("ClusterRole", "pipelines-as-code-aggregate", rules=[rights(GROUP, "repositories", "create")]),
+        of("Role", "pipelines-as-code-controller-role", rules=[rights("", *watches)]),
+        of("Role", "pipelines-as-code-watcher-role", rules=[rights("", *watches)]),
+        of(
+            "ClusterRole",
+            "pipeline-as-code-controller-clusterrole",
+            rules=[
+                rights("", "namespaces", "create"),
+                rights("", "secrets", "get", "create", "update", "delete"),
+                rights(GROUP, "repositories", "get", "create", "list"),
+                rights("tekton.dev", "pipelineruns", "get", "list", "create", "patch"),
+                rights("", "events", "create"),
+            ],
         ),
+        of(
+            "ClusterRole",
+            "pipeline-as-code-watcher-clusterrole",
+            rules=[
+                rights("", "secrets", "get", "delete"),
+                rights(GROUP, "repositories", "get", "list", "update", "watch"),
+                rights("tekton.dev", "pipelineruns", "get", "delete", "list", "watch", "update", "patch"),
+                rights("tekton.dev", "taskruns", "get", "list"),
+                rights("", "pods/log", "get"),
+                rights("", "events", "create", "update", "patch"),
+            ],
+        ),
+        of("ConfigMap", "pipelines-as-code", data={"application-name": "Pipelines as Code CI"}),
+        *(deployment(part) for part in ("controller", "watcher", "webhook")),
     ]
-    # No webhook of Tekton's answers here.
-    objects[0]["spec"].pop("conversion", None)
-    kubectl(plane, "apply", "--server-side", "--filename=-", stdin=yaml.safe_dump_all(objects))
-    for name in ("repositories.pipelinesascode.tekton.dev", "pipelineruns.tekton.dev"):
-        kubectl(plane, "wait", "--for=condition=Established", f"crd/{name}", "--timeout=60s")
-
-
-def kubectl(plane: ControlPlane, *arguments: str, stdin: str | None = None) -> str:
-    """Run kubectl as administrator, which must succeed; return what it prints."""
-    command = ["kubectl", f"--kubeconfig={plane.directory / 'admin.kubeconfig'}", *arguments]
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-@contextmanager
-def _process(plane: ControlPlane, name: str, program: Path, variables: Mapping[str, str]) -> Iterator[None]:
-    """Run a program by its ServiceAccount's credential until the end of the block."""
-    kubeconfig = plane.directory / f"{name}.kubeconfig"
-    kubeconfig.write_text(json.dumps(_kubeconfig(plane, name)))
-    log = plane.directory / f"{name}.log"
-    environment = {"PATH": os.environ["PATH"], "HOME": str(plane.directory), **variables}
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [str(program)],
-            env={**environment, "KUBECONFIG": str(kubeconfig)},
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            yield
-        finally:
-            process.terminate()
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def _kubeconfig(plane: ControlPlane, account: str) -> dict[str, Any]:
-    token = kubectl(plane, "create", "token", account, f"--namespace={NAMESPACE}").strip()
-    document: dict[str, Any] = json.loads(plane.kubeconfig())
-    document["users"][0]["user"] = {"token": token}
-    return document
-
-
-def _wait_until_live(made: PipelinesAsCode) -> None:
-    deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline:
-        try:
-            if urllib3.request("GET", f"{made.url}/live", retries=False, timeout=2).status == 200:
-                return
-        except urllib3.exceptions.HTTPError:
-            time.sleep(0.2)
-    pytest.fail(f"the listener does not answer: {made.log.read_text()[-3000:]}")

@@ -119,14 +119,18 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
     (tmp_path / ".local/local-a/kubeconfig").write_text(yaml.safe_dump(kubeconfig))
 
     def started(
-        *, succeeds: bool = True, reports: tuple[str, ...] = ("pending", "success"), answer: int = 202
+        *,
+        succeeds: bool = True,
+        reports: tuple[str, ...] = ("pending", "success"),
+        answer: int = 202,
+        events_url: str | None = EVENTS_URL,
     ) -> tuple[int, str, Cluster]:
         cluster = Cluster(succeeds=succeeds, reports=list(reports))
         out = io.StringIO()
         with receiver(answer, on_event=cluster.on_event if answer == 202 else None) as gateway:
             port = gateway.url.rpartition(":")[2]
             (tmp_path / "Pulumi.dev.yaml").write_text(STACK_FILE.replace("30080", port))
-            cluster.events_url = EVENTS_URL.replace("30080", port)
+            cluster.events_url = events_url and events_url.replace("30080", port)
             for module in (demo, demo_event):
                 monkeypatch.setattr(module, "run", cluster.run)
                 monkeypatch.setattr(module, "sleep", lambda _seconds: None)
@@ -182,19 +186,36 @@ def test_an_event_that_is_not_taken_is_told_with_the_gateways_answer(play: Play)
     assert cleaned_up(cluster)
 
 
+GATEWAY = STACK_FILE[
+    STACK_FILE.index("  pipeline-service:gateway") : STACK_FILE.index("  pipeline-service:tenants")
+]
+PIPELINES_AS_CODE = STACK_FILE[
+    STACK_FILE.index("  pipeline-service:pipelinesAsCode") : STACK_FILE.index("  pipeline-service:gateway")
+]
+
+
 @pytest.mark.parametrize(
-    ("old", "new", "words"),
+    ("missing", "words"),
     [
-        ("enabled: true", "enabled: false", "pipelinesAsCode.enabled"),
-        ("      repositories: [https://git.example.com/demo/app]\n", "", "repositories: empty"),
-        (f'    providerUrls: ["{PROVIDER_API}"]\n', "", "providerUrls"),
+        ((GATEWAY, PIPELINES_AS_CODE), "pipelinesAsCode.enabled: false"),
+        (("      repositories: [https://git.example.com/demo/app]\n",), "repositories: empty"),
+        ((f'    providerUrls: ["{PROVIDER_API}"]\n',), f"providerUrls: has no {PROVIDER_API}"),
     ],
 )
 def test_what_is_missing_is_one_line_that_says_how_to_mend_it(
-    play: Play, monkeypatch: pytest.MonkeyPatch, old: str, new: str, words: str
+    play: Play, monkeypatch: pytest.MonkeyPatch, missing: tuple[str, ...], words: str
 ) -> None:
-    assert old in STACK_FILE
-    monkeypatch.setitem(globals(), "STACK_FILE", STACK_FILE.replace(old, new))
+    left = STACK_FILE
+    for part in missing:
+        assert part in left
+        left = left.replace(part, "")
+    monkeypatch.setitem(globals(), "STACK_FILE", left)
     with pytest.raises(LocalError, match=words) as caught:
         play()
     assert "\n" not in str(caught.value)
+
+
+def test_a_stack_without_a_gateway_is_told(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "STACK_FILE", STACK_FILE.replace(GATEWAY, ""))
+    with pytest.raises(LocalError, match="there is no gateway: name a cluster"):
+        play(events_url=None)

@@ -16,8 +16,9 @@ from local.git_provider.hooks import Hook
 from local.git_provider.provider import GitProvider
 from local.git_provider.repository import Repository
 from local.git_provider.server import served
-from operations import gateway_commands
 from operations.__main__ import app
+from operations.provider_api import ProviderApi
+from operations.pulumi_cli import PulumiCli
 from tests.support.receiver import Receiver, receiver
 
 URL = "https://git.example.com/demo/app"
@@ -76,7 +77,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     provider = GitProvider(tmp_path / "git")
     with served(provider), receiver() as gateway:
         output: Callable[..., str] = lambda *_: json.dumps({"url": gateway.url})  # noqa: E731
-        monkeypatch.setattr(gateway_commands.PulumiCli, "output_of", output)
+        monkeypatch.setattr(PulumiCli, "output_of", output)
         yield Stage(tmp_path, provider, gateway)
 
 
@@ -129,14 +130,14 @@ def test_the_apps_hook_is_asked_with_the_key_of_the_settings(stage: Stage) -> No
     stage.provider.push(made.hook, stage.repository, {"a": "b"})
 
     # The settings take https alone, which this provider on loopback doesn't speak.
-    base = gateway_commands.ProviderApi
+    base = ProviderApi
 
     def at_the_provider(**given: object) -> object:
         assert given.pop("base") == "https://api.example.com"
         return base(base=f"{stage.provider.api}/api/v3", **given)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gateway_commands, "ProviderApi", at_the_provider)
+        patch.setattr("operations.gateway_commands.ProviderApi", at_the_provider)
         done = stage.run("--app")
     assert done.exit_code == 0, done.output
     assert "App 7" in done.output
@@ -175,5 +176,5 @@ def test_a_wrong_token_is_told_and_not_shown(stage: Stage) -> None:
 
 
 def test_a_stack_without_a_gateway_is_told(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway_commands.PulumiCli, "output_of", lambda *_: json.dumps({"url": None}))
+    monkeypatch.setattr(PulumiCli, "output_of", lambda *_: json.dumps({"url": None}))
     assert "has no gateway" in stage.run(github(stage), GITHUB_TOKEN=stage.token).stderr
