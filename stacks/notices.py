@@ -18,7 +18,7 @@ _NOT_ACTED_ON: Final[Mapping[str, str]] = {
 }
 """By section: what is the case instead."""
 
-_NO_EVENTS: Final = "no Git event reaches the tenants' pipelines"
+_NO_EVENTS: Final = "there is no gateway, which would bring their events"
 
 
 def notices(settings: EnvironmentSettings) -> list[str]:
@@ -40,6 +40,6 @@ def notices(settings: EnvironmentSettings) -> list[str]:
         for name, instead in _NOT_ACTED_ON.items()
         if getattr(settings, name) != fields[name].default
     }
-    if any(tenant.repositories for tenant in settings.tenants.values()):
+    if not settings.gateway.clusters and any(tenant.repositories for tenant in settings.tenants.values()):
         given[key_path(["tenants", "*", "repositories"])] = _NO_EVENTS
     return [f"{key}: checked, but not acted on by this version: {instead}" for key, instead in given.items()]
