@@ -1,4 +1,4 @@
-"""Command line of the gateway for Git events."""
+"""Commands about the gateway."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.console import Console
 
 from operations import redeliver
 from operations.errors import OperationError
+from operations.gateway_certificates import DAYS, make_bundle
 from operations.projects import find_project, stack_files
 from operations.provider_api import AppKey, ProviderApi, Token
 from operations.provider_hooks import Hook, Provider, app_hook, provider_of, repository_hooks
@@ -20,6 +21,8 @@ from operations.pulumi_cli import PulumiCli
 from operations.redeliver import Also, Result, Row, Wish
 from operations.stack_file import StackFile
 from operations.tables import Listing, console, show_listing
+from stacks.gateway_sources import route_hosts
+from stacks.loader import read_stack_file
 from stacks.problems import SettingsError, nearest
 from stacks.secret_sources import read_secret
 
@@ -28,8 +31,9 @@ if TYPE_CHECKING:
 
     from stacks.settings import EnvironmentSettings
 
-app = typer.Typer(no_args_is_help=True, help="Operate the gateway for Git events.")
+app = typer.Typer(no_args_is_help=True, help="The gateway, which takes Git events to the clusters.")
 
+_MOST_DAYS: Final = 3650
 _REMAINS: Final = 3
 _COLUMNS: Final = ("hook", "event", "id", "sent", "last answer", "result", "why")
 _TOKENS: Final = {Provider.GITHUB: "GITHUB_TOKEN", Provider.GITLAB: "GITLAB_TOKEN"}
@@ -45,9 +49,29 @@ class _Provider:
     variable: str | None
 
 
-@app.callback()
-def main() -> None:
-    """Operate the gateway for Git events."""
+@app.command("certificates")
+def certificates_command(
+    *,
+    stack: Annotated[
+        str | None, typer.Option(help="The stack, whose Routes the certificate of listeners then names.")
+    ] = None,
+    days: Annotated[int, typer.Option(help="How long they hold.", min=1, max=_MOST_DAYS)] = DAYS,
+    project: Annotated[Path, typer.Option(help="Folder of Pulumi.yaml, or one below it.")] = Path(),
+) -> None:
+    """Make the certificates by which gateways and events listeners know each other, and print them.
+
+    They go into the stack's configuration without ever being in a file:
+    `python -m operations gateway certificates --stack NAME | pulumi config set --secret eventsTls`.
+    """
+    try:
+        hosts: list[str] = []
+        if stack is not None:
+            file = stack_files(find_project(project), [stack], every=False)[0]
+            hosts = route_hosts(read_stack_file(file))
+    except (OperationError, SettingsError) as error:
+        _say(f"gateway certificates: {error}")
+        raise typer.Exit(1) from error
+    typer.echo(make_bundle(hosts, days=days), nl=False)
 
 
 @app.command("redeliver")
@@ -103,9 +127,7 @@ def redeliver_command(  # noqa: PLR0913 -- one parameter for each option
         _check_chosen(hooks)
         rows = redeliver.redeliver(hooks, wish)
     except (OperationError, SettingsError) as error:
-        Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False).print(
-            f"gateway redeliver: {error}"
-        )
+        _say(f"gateway redeliver: {error}")
         raise typer.Exit(1) from error
     if as_json:
         typer.echo(json.dumps({"stack": stack, "events": [_told(row) for row in rows]}, indent=2))
@@ -207,3 +229,7 @@ def _told(row: Row) -> dict[str, object]:
         "why": row.why,
         "remains": row.remains,
     }
+
+
+def _say(line: str) -> None:
+    Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False).print(line)

@@ -92,19 +92,26 @@ def read_gateway(
         place = ["gateway", "mutualTls"]
         text, wrong = read_secret(gateway.mutual_tls, place, root, values)
         problems += wrong
-        routes = [
-            cluster.events.host
-            for cluster in settings.compute_clusters.values()
-            if cluster.events is not None and cluster.events.exposure is EventsExposure.ROUTE
-        ]
         if not wrong:
             try:
-                bundle = read_bundle(text, routes)
+                bundle = read_bundle(text, route_hosts(settings))
             except BundleError as error:
                 source = gateway.mutual_tls.secret or gateway.mutual_tls.path
                 problem = Problem(key=key_path(place), value=shown(source), why=str(error), mend=HOW_TO)
                 problems.append(problem)
     return GatewaySources(certificate=certificate, mutual_tls=bundle), problems
+
+
+def route_hosts(settings: EnvironmentSettings) -> list[str]:
+    """List the names that the certificate of events listeners must have: by them a router finds a Route.
+
+    Parameters
+    ----------
+    settings
+        The settings.
+    """
+    events = [cluster.events for cluster in settings.compute_clusters.values()]
+    return sorted(one.host for one in events if one is not None and one.exposure is EventsExposure.ROUTE)
 
 
 def _certificate(text: str, host: str) -> tuple[str, str]:

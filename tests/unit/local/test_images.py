@@ -36,6 +36,7 @@ PROGRAMS = {
     "git": "git",
     "gpg": "gpg",
     "gpg-agent": "gpg-agent",
+    "haproxy": "haproxy",
     "perl": "perl",
     "python3": "python3",
     "redis-server": "redis-server",
