@@ -9,6 +9,6 @@
   `release_checks`, `pipelines_as_code_checks` and `secret_checks` (`partial`, `secrecy`).
 - Told: `problems`; `notices`, of what is not acted on yet.
 - Composed: `environment`, by `mapping` (`mapping_argocd`, `mapping_delivery`, `mapping_images`,
-  `mapping_pipelines_as_code`, `mapping_releases`, `mapping_tekton`), `wanted_releases` and `targets`; without engine, for the GitOps
-  repository: `rendering` (`rendered_yaml`); exported: `outputs`, by `description`, to `consumer`.
+  `mapping_pipelines_as_code`, `mapping_releases`, `mapping_tekton`), `wanted_releases` and `targets`; without
+  engine, for the GitOps repository: `rendering` (`rendered_yaml`); exported: `outputs`, by `description`, to `consumer`.
 """
