@@ -10,5 +10,6 @@
 - Told: `problems`; `notices`, of what is not acted on yet.
 - Composed: `environment`, by `mapping` (`mapping_argocd`, `mapping_delivery`, `mapping_images`,
   `mapping_pipelines_as_code`, `mapping_releases`, `mapping_tekton`), `wanted_releases` and `targets`; without
-  engine, for the GitOps repository: `rendering` (`rendered_yaml`); exported: `outputs`, by `description`, to `consumer`.
+  engine, for the GitOps repository: `rendering` (`rendered_yaml`); exported: `outputs`, by `description`, to
+  `consumer`.
 """
