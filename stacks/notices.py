@@ -45,6 +45,6 @@ def notices(settings: EnvironmentSettings) -> list[str]:
         place = key_path(["tenants", "*", "repositories"])
         if not settings.gateway.clusters:
             given.append(f"{place}: checked, but not acted on by this version: {_NO_GATEWAY}")
-        if not settings.pipelines_as_code.enabled:
+        elif not settings.pipelines_as_code.enabled:
             given.append(f"{place}: {_NO_EVENTS}")
     return given
