@@ -10,13 +10,15 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from components.pipelines_as_code import tenant_bindings
 from local.demo_event import RUN_FILE, SHA_LABEL, connection, pushed_file
 from local.git_provider.hooks import Kind
 from local.git_provider.provider import GitProvider
 from local.git_provider.server import served
 from local.images import BUSYBOX_IMAGE
+from releases.pipelines_as_code import APP_SECRET, NAMESPACE
 from tests.support.apiserver import control_plane, require_binaries
-from tests.support.pac_programs import APP_SECRET, NAMESPACE, SECONDS, kubectl, pipelines_as_code_beside
+from tests.support.pac_programs import SECONDS, kubectl, pipelines_as_code_beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,13 +43,20 @@ class Scene:
         """Connect a repository of a new tenant; return it, its hook and the tenant's namespace."""
         self.connected += 1
         namespace = f"tenant-{self.connected}"
-        self.plane.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
+        self.tenant(namespace)
         repository = self.provider.add_repository(url or f"https://git.example.com/{namespace}/app")
         hook = self.provider.add_hook(repository, f"{self.pac.url}/", f"secret-of-{namespace}", kind)
         objects = connection(repository.html_url, self.provider.add_token(repository), hook.secret)
         objects["items"][1]["spec"]["git_provider"] |= {"url": self.provider.api, "type": str(kind)}
         kubectl(self.plane, "apply", f"--namespace={namespace}", "--filename=-", stdin=json.dumps(objects))
         return repository, hook, namespace
+
+    def tenant(self, namespace: str) -> None:
+        """Make a tenant's namespace, in which Pipelines as Code may do what the program lets it."""
+        self.plane.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
+        path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings"
+        for binding in tenant_bindings(namespace, namespace).values():
+            self.plane.create(path, dict(binding))
 
     def runs(self, namespace: str, sha: str = "") -> list[dict[str, Any]]:
         selector = f"?labelSelector={SHA_LABEL}={sha}" if sha else ""
@@ -124,7 +133,7 @@ def test_a_push_that_an_app_announces_makes_a_run_and_a_check_with_a_token_of_th
     app = scene.provider.add_app(7, key.public_key(), f"{scene.pac.url}/", "secret of the App")
     repository = scene.provider.add_repository("https://git.example.com/of-the-app/app")
     app.installations[70] = {repository.full_name}
-    scene.plane.create("/api/v1/namespaces", {"metadata": {"name": "of-the-app"}})
+    scene.tenant("of-the-app")
     made = {
         "apiVersion": "pipelinesascode.tekton.dev/v1alpha1",
         "kind": "Repository",

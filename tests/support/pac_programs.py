@@ -19,6 +19,9 @@ from local.layout import default_layout
 from local.manifests import pipelines_as_code
 from local.toolchain.build import ensure, module_source
 from local.toolchain.catalog import PIPELINES_AS_CODE, TEKTON
+from releases.catalog import PIPELINES_AS_CODE as RELEASE
+from releases.pipelines_as_code import APP_SECRET, NAMESPACE
+from releases.transform import transform
 from tests.support.apiserver import STOP_SECONDS, free_port
 
 if TYPE_CHECKING:
@@ -26,8 +29,6 @@ if TYPE_CHECKING:
 
     from tests.support.apiserver import ControlPlane
 
-NAMESPACE = "pipelines-as-code"
-APP_SECRET = "pipelines-as-code-secret"
 SECONDS = 60.0
 """How long its programs may take to answer, and to do what an event asks for."""
 
@@ -122,20 +123,20 @@ def pipelines_as_code_beside(plane: ControlPlane, app_api: str) -> Iterator[Pipe
 
 
 def install(plane: ControlPlane) -> None:
-    """Install the release without its Deployments, and the kind of the runs that it makes."""
+    """Install the release as clusters get it, but for its Deployments, and the kind of its runs."""
     tekton = module_source(TEKTON) / "config" / "300-crds" / "300-pipelinerun.yaml"
+    published = pipelines_as_code(module_source(PIPELINES_AS_CODE) / "config", PIPELINES_AS_CODE.version)
     objects = [
         yaml.safe_load(tekton.read_text()),
         *(
             one
-            for one in pipelines_as_code(
-                module_source(PIPELINES_AS_CODE) / "config", PIPELINES_AS_CODE.version
-            )
+            for one in transform(RELEASE, published)
             if one["kind"] not in ("Deployment", "ValidatingWebhookConfiguration")
         ),
     ]
     # No webhook of Tekton's answers here.
     objects[0]["spec"].pop("conversion", None)
+    objects.sort(key=lambda one: one["kind"] != "Namespace")
     kubectl(plane, "apply", "--server-side", "--filename=-", stdin=yaml.safe_dump_all(objects))
     for name in ("repositories.pipelinesascode.tekton.dev", "pipelineruns.tekton.dev"):
         kubectl(plane, "wait", "--for=condition=Established", f"crd/{name}", "--timeout=60s")
