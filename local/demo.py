@@ -216,7 +216,7 @@ def _credential(tenant: TenantSettings, root: Path) -> tuple[str, str]:
     )
 
 
-def pipeline_run(image: str = BUSYBOX_IMAGE) -> Object:
+def pipeline_run(image: str = BUSYBOX_IMAGE, place: str = "$(hostname)") -> Object:
     """Return the PipelineRun: the second task prints what the first one handed over as a result.
 
     The tasks are embedded, so that nothing else needs to have been synced before it.
@@ -225,6 +225,8 @@ def pipeline_run(image: str = BUSYBOX_IMAGE) -> Object:
     ----------
     image
         The image of its steps; it has a shell.
+    place
+        Where the greeting is from, as the shell reads it between double quotes.
     """
     produce = {
         "results": [{"name": _RESULT, "type": "string"}],
@@ -234,7 +236,7 @@ def pipeline_run(image: str = BUSYBOX_IMAGE) -> Object:
                 "image": image,
                 "script": (
                     "#!/bin/sh\nset -eu\n"
-                    'text="Hello from $(hostname)"\n'
+                    f'text="Hello from {place}"\n'
                     f'printf %s "$text" > "$(results.{_RESULT}.path)"\n'
                     'echo "wrote: $text"\n'
                 ),

@@ -317,7 +317,7 @@ def connection(repository: str, token: str, webhook_secret: str) -> Object:
 
 def pushed_file(image: str) -> str:
     """Return the text of the file in Git that says what runs upon a push to the branch `main`."""
-    wanted = pipeline_run(image)
+    wanted = pipeline_run(image, place="$(hostname), at $REVISION")
     wanted["metadata"] = {
         "generateName": f"{NAME}-",
         "annotations": {
