@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.names import tenant_namespace
 from local.demo_event import (
+    NAME,
     PROVIDER_NAMESPACE,
     SHA_LABEL,
     connection,
@@ -73,8 +74,10 @@ class Connected:
         )
 
     def copied(self) -> bool:
-        """Tell whether its Repository is on its cluster."""
-        return bool(objects(self.cluster, REPOSITORIES, f"--namespace={self.namespace}"))
+        """Tell whether its Repository and the Secret that it names are on its cluster."""
+        there = f"--namespace={self.namespace}"
+        secrets = {one["metadata"]["name"] for one in objects(self.cluster, "secrets", there)}
+        return bool(objects(self.cluster, REPOSITORIES, there)) and NAME in secrets
 
     def connect(self) -> None:
         """Make Secret and Repository in kcp, and wait until they are on its cluster."""
@@ -85,7 +88,7 @@ class Connected:
         """Delete them."""
         in_workspace(
             self.workspace,
-            *("delete", f"{REPOSITORIES}/demo-event", "secret/demo-event", "--namespace=default"),
+            *("delete", f"{REPOSITORIES}/{NAME}", f"secret/{NAME}", "--namespace=default"),
             "--ignore-not-found",
         )
 
