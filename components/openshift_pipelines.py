@@ -15,6 +15,13 @@ from components.access import PIPELINE_RESOURCES
 from components.delivery import Delivery
 from components.kubernetes_object import register_object
 from components.names import digest, labels
+from components.pipelines_as_code import (
+    AppCredentials,
+    PacSetup,
+    app_secret,
+    network_policies,
+    operator_settings,
+)
 from components.release import WAIT_SECONDS
 from components.tekton_network import resolvers_policy
 from components.unit import ClusterUnitArgs, Unit, UnitArgs, register_unit, to_yaml
@@ -125,12 +132,15 @@ class TektonSetup:
         Requests and limits of its pods.
     blocked_networks
         Networks that the resolvers never reach.
+    pipelines_as_code
+        How Pipelines as Code is set up; None: not at all.
     """
 
     config_maps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     performance: Mapping[str, Any] = field(default_factory=dict)
     resources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     blocked_networks: Sequence[str] = ()
+    pipelines_as_code: PacSetup | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,21 +153,31 @@ class OpenShiftPipelinesArgs(ClusterUnitArgs):
         API server of the cluster.
     setup
         How Tekton is set up.
+    github_app
+        The GitHub App of Pipelines as Code; None without one.
     """
 
     cluster: pulumi.ProviderResource = field(repr=False)
     setup: TektonSetup = field(default_factory=TektonSetup)
+    github_app: AppCredentials | None = field(default=None, repr=False)
 
 
-def network_policy(setup: TektonSetup) -> Manifest:
-    """Make the policy of Tekton's resolvers, which the operator's version has none for.
+def policies(setup: TektonSetup) -> dict[str, Manifest]:
+    """Make the network policies of what the operator brings, which has none for these pods.
 
     Parameters
     ----------
     setup
         How Tekton is set up.
     """
-    return resolvers_policy(setup.blocked_networks, TEKTON_NAMESPACE)
+    made = {"resolvers-policy": resolvers_policy(setup.blocked_networks, TEKTON_NAMESPACE)}
+    if setup.pipelines_as_code is not None:
+        blocked = setup.pipelines_as_code.blocked_networks
+        made |= {
+            f"{policy['metadata']['name']}-policy": policy
+            for policy in network_policies(blocked, TEKTON_NAMESPACE)
+        }
+    return made
 
 
 def tekton_config(setup: TektonSetup) -> Manifest:
@@ -212,7 +232,7 @@ def tekton_config(setup: TektonSetup) -> Manifest:
             "pruner": off,
             "tektonpruner": {**off, "global-config": {}},
             "result": {**off, "is_external_db": False},
-            "platforms": {"openshift": {"pipelinesAsCode": {"enable": False}}},
+            "platforms": {"openshift": {"pipelinesAsCode": operator_settings(setup.pipelines_as_code)}},
         },
     }
 
@@ -284,10 +304,14 @@ class OpenShiftPipelines(pulumi.ComponentResource):
         config = unit(
             "tekton-config", tekton_config(args.setup), wait_for=TEKTON_WAIT_FOR, after=[operator.ready]
         )
-        register_object(
-            f"{name}-resolvers-policy",
-            network_policy(args.setup),
-            provider=args.cluster,
-            parent=self,
-            depends_on=[config.ready],
-        )
+        made = policies(args.setup)
+        if args.github_app is not None:
+            made["github-app"] = app_secret(args.github_app, TEKTON_NAMESPACE)
+        for part, manifest in made.items():
+            register_object(
+                f"{name}-{part}",
+                manifest,
+                provider=args.cluster,
+                parent=self,
+                depends_on=[config.ready],
+            )

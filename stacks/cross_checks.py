@@ -17,6 +17,7 @@ from stacks import (
     gateway_checks,
     image_checks,
     partial,
+    pipelines_as_code_checks,
     quota_checks,
     release_checks,
     tekton_checks,
@@ -71,6 +72,7 @@ def cross_check(sections: Entry) -> list[Problem]:
         *quota_checks.check(sections),
         *release_checks.check(sections),
         *tekton_checks.check(sections),
+        *pipelines_as_code_checks.check(sections),
     ]
 
 

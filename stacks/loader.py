@@ -20,6 +20,7 @@ from releases.files import RUN_FOLDER, in_project, write_atomic
 from releases.prepare import PreparedRelease, prepare
 from stacks.backends import state_warnings
 from stacks.gateway_sources import GatewaySources, read_gateway
+from stacks.github_app import GitHubApp, read_github_app
 from stacks.image_checks import not_served
 from stacks.image_sources import Images, read_images, read_without_secrets
 from stacks.kubeconfig_sources import Sources
@@ -64,10 +65,10 @@ class LoadedEnvironment:
         The stack's secret texts, by the keys of its configuration.
     gateway
         What the settings of the gateway refer to.
-    webhook_secret
-        The GitHub App's webhook secret; None without an App, empty where it isn't known.
     signing_key
         What Tekton Chains signs with; None without it.
+    github_app
+        The GitHub App of Pipelines as Code; None without one.
     """
 
     stack: str
@@ -78,8 +79,8 @@ class LoadedEnvironment:
     images: Images = field(default_factory=Images)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     gateway: GatewaySources = field(default_factory=GatewaySources)
-    webhook_secret: str | None = field(default=None, repr=False)
     signing_key: SigningKey | None = None
+    github_app: GitHubApp | None = None
 
     @property
     def kcp(self) -> Kubeconfig:
@@ -166,6 +167,8 @@ def load(project: Path | None = None) -> LoadedEnvironment:
     problems += wrong
     gateway, wrong = read_gateway(settings, root, values)
     problems += wrong
+    github_app, wrong = read_github_app(settings.pipelines_as_code, root, values)
+    problems += wrong
     prepared = _prepared(settings, images, root, folder, problems)
     if problems:
         raise SettingsError(problems)
@@ -181,6 +184,7 @@ def load(project: Path | None = None) -> LoadedEnvironment:
         secrets={key: value for key, value in values.items() if key in secrets and isinstance(value, str)},
         gateway=gateway,
         signing_key=signing_key,
+        github_app=github_app,
     )
     if not pulumi.runtime.is_dry_run():
         for name, kubeconfig in targets.items():

@@ -11,6 +11,7 @@ from stacks.argocd_settings import ArgoCdSettings, GitopsSettings
 from stacks.gateway_settings import EventsSettings, GatewaySettings
 from stacks.image_settings import ImageRepositorySettings
 from stacks.part_settings import MonitoringSettings, SyncerSettings
+from stacks.pipelines_as_code_settings import PipelinesAsCodeSettings
 from stacks.problems import refuse
 from stacks.sections import Section
 from stacks.tekton_settings import TektonSettings
@@ -266,6 +267,11 @@ class EnvironmentSettings(Section):
     )
     tekton: TektonSettings = Field(
         default=TektonSettings(), title="Tekton", description="Tekton on the clusters."
+    )
+    pipelines_as_code: PipelinesAsCodeSettings = Field(
+        default=PipelinesAsCodeSettings(),
+        title="Pipelines as Code",
+        description="What makes runs of pipelines that lie in tenants' Git repositories.",
     )
     argocd: ArgoCdSettings = Field(
         default=ArgoCdSettings(), title="Argo CD", description="Argo CD on the clusters."

@@ -22,6 +22,7 @@ from releases.prepare import PreparedRelease
 from stacks import rendering
 from stacks.environment import compose
 from stacks.gateway_sources import GatewaySources
+from stacks.github_app import GitHubApp
 from stacks.image_sources import read_images
 from stacks.kubeconfigs import Kubeconfig
 from stacks.loader import LoadedEnvironment
@@ -53,6 +54,7 @@ MUTUAL_TLS = MutualTls(
     listener="made-up-private-listener",
     expires=datetime(2100, 1, 1, tzinfo=UTC),
 )
+GITHUB_APP = GitHubApp(app_id=12, private_key="made-up-app-key", webhook_secret="made-up-app-secret")
 SIGNING_KEY = SigningKey(private="made-up-private-key", public="made-up-public-key")
 
 REGISTRY_PASSWORD = "made-up-registry-password"
@@ -207,6 +209,9 @@ def loaded(settings: EnvironmentSettings) -> LoadedEnvironment:
             mutual_tls=None if settings.gateway.mutual_tls is None else MUTUAL_TLS,
         ),
         signing_key=SIGNING_KEY if settings.tekton.chains.enabled else None,
+        github_app=GITHUB_APP
+        if settings.pipelines_as_code.enabled and settings.pipelines_as_code.github_app
+        else None,
     )
 
 
