@@ -31,8 +31,8 @@ _OWN_CONNECTIONS: Final = 32
 NUMBERED: Final = "http-after-response set-header X-Request-ID %[unique-id]"
 """Rule by which every answer has the request's number, under which the log has it."""
 
-RESOLVING: Final = "resolvers names init-addr last,libc,none"
-"""Of a server known by name: its address may change, and it need not be known yet."""
+RESOLVING: Final = "resolvers names init-addr none"
+"""Of a server known by name: its address may change, and need not be known when HAProxy starts."""
 
 RESOLVERS: Final = """\
 resolvers names

@@ -5,14 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from components.gateway_config import Listener
+from releases.pipelines_as_code import CONTROLLER
 
-NAMESPACE: Final = "pipelines-as-code"
-OPENSHIFT_NAMESPACE: Final = "openshift-pipelines"
-"""Of Pipelines as Code; the second where OpenShift's operator brings it."""
-
-SERVICE: Final = "pipelines-as-code-controller"
 PORT: Final = 8080
-"""Of its Service."""
+"""Of its Service, which has the name of the controller."""
 
 POD_PORT: Final = 8082
 """Of its pods, where policies see it."""
@@ -29,7 +25,7 @@ def local_listener(namespace: str) -> Listener:
         Namespace of Pipelines as Code.
     """
     # In full: HAProxy looks names up without a domain to search.
-    return Listener(host=f"{SERVICE}.{namespace}.svc.cluster.local", port=PORT)
+    return Listener(host=f"{CONTROLLER}.{namespace}.svc.cluster.local", port=PORT)
 
 
 def to_listener(namespace: str) -> dict[str, Any]:

@@ -65,8 +65,6 @@ class LoadedEnvironment:
         The stack's secret texts, by the keys of its configuration.
     gateway
         What the settings of the gateway refer to.
-    webhook_secret
-        The GitHub App's webhook secret; None without an App, empty where it isn't known.
     signing_key
         What Tekton Chains signs with; None without it.
     github_app
@@ -81,7 +79,6 @@ class LoadedEnvironment:
     images: Images = field(default_factory=Images)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     gateway: GatewaySources = field(default_factory=GatewaySources)
-    webhook_secret: str | None = field(default=None, repr=False)
     signing_key: SigningKey | None = None
     github_app: GitHubApp | None = None
 

@@ -20,10 +20,10 @@ from components.gateway_config import Listener, Routing, TenantRoute
 from components.gateway_manifests import Certificate, Front, GatewaySecrets, gateway_objects
 from components.haproxy_pods import HaproxyPods
 from components.names import digest
-from components.pipelines_as_code_listener import NAMESPACE, OPENSHIFT_NAMESPACE, local_listener
+from components.pipelines_as_code_listener import local_listener
 from releases.catalog import HAPROXY_IMAGE
-from stacks import mapping, mapping_images
-from stacks.vocabulary import ClusterState, Distribution, amount, repository_identity
+from stacks import mapping, mapping_images, mapping_pipelines_as_code
+from stacks.vocabulary import ClusterState, amount, repository_identity
 
 if TYPE_CHECKING:
     from components.kubernetes_object import Manifest
@@ -93,7 +93,7 @@ def routing(environment: LoadedEnvironment, cluster: str) -> Routing:
         if entry.state is ClusterState.GONE:
             continue
         if name == cluster:
-            listeners[name] = local_listener(_listener_namespace(environment, name))
+            listeners[name] = local_listener(mapping_pipelines_as_code.namespace(environment.settings, name))
         elif entry.events is not None:
             route = entry.events.exposure is EventsExposure.ROUTE
             listeners[name] = Listener(
@@ -116,7 +116,7 @@ def routing(environment: LoadedEnvironment, cluster: str) -> Routing:
         events_per_source=gateway.rate_limits.per_source,
         events_per_repository=gateway.rate_limits.per_repository,
         tls=gateway.tls is not None and not gateway.exposure.ends_tls,
-        signed=environment.webhook_secret is not None,
+        signed=_webhook_secret(environment) is not None,
     )
 
 
@@ -146,7 +146,7 @@ def gateway(
         front=_front(environment),
         pods=_pods(environment, cluster),
         secrets=_secrets(environment),
-        listener_namespace=_listener_namespace(environment, cluster),
+        listener_namespace=mapping_pipelines_as_code.namespace(environment.settings, cluster),
         after=after,
     )
 
@@ -176,7 +176,7 @@ def events_listener(
         front=_events_front(environment, cluster),
         pods=_pods(environment, cluster),
         certificates=_certificates(environment),
-        listener_namespace=_listener_namespace(environment, cluster),
+        listener_namespace=mapping_pipelines_as_code.namespace(environment.settings, cluster),
         after=after,
     )
 
@@ -191,7 +191,7 @@ def own_objects(environment: LoadedEnvironment, cluster: str) -> dict[str, list[
     cluster
         Name of the cluster.
     """
-    place = _listener_namespace(environment, cluster)
+    place = mapping_pipelines_as_code.namespace(environment.settings, cluster)
     pods = _pods(environment, cluster)
     made = {}
     if cluster in environment.settings.gateway.clusters:
@@ -207,11 +207,6 @@ def own_objects(environment: LoadedEnvironment, cluster: str) -> dict[str, list[
         front, certificates = _events_front(environment, cluster), _certificates(environment)
         made["events"] = [*listener_objects(front, pods, certificates, listener_namespace=place).values()]
     return made
-
-
-def _listener_namespace(environment: LoadedEnvironment, cluster: str) -> str:
-    openshift = environment.settings.compute_clusters[cluster].distribution is Distribution.OPENSHIFT
-    return OPENSHIFT_NAMESPACE if openshift else NAMESPACE
 
 
 def _front(environment: LoadedEnvironment) -> Front:
@@ -242,7 +237,7 @@ def _events_front(environment: LoadedEnvironment, cluster: str) -> EventsFront:
 
 def _pods(environment: LoadedEnvironment, cluster: str) -> HaproxyPods:
     sources = environment.gateway
-    held = [*(sources.certificate or ()), environment.webhook_secret or ""]
+    held = [*(sources.certificate or ()), _webhook_secret(environment) or ""]
     if sources.mutual_tls is not None:
         held += [sources.mutual_tls.authority, sources.mutual_tls.gateway, sources.mutual_tls.listener]
     return HaproxyPods(
@@ -255,7 +250,7 @@ def _pods(environment: LoadedEnvironment, cluster: str) -> HaproxyPods:
 
 
 def _secrets(environment: LoadedEnvironment) -> GatewaySecrets:
-    bundle, webhook = environment.gateway.mutual_tls, environment.webhook_secret
+    bundle, webhook = environment.gateway.mutual_tls, _webhook_secret(environment)
     mutual_tls = None
     if environment.settings.gateway.mutual_tls is not None:
         mutual_tls = {
@@ -265,6 +260,14 @@ def _secrets(environment: LoadedEnvironment) -> GatewaySecrets:
     return GatewaySecrets(
         mutual_tls=mutual_tls, webhook_secret=None if webhook is None else _secret(_encoded(webhook))
     )
+
+
+def _webhook_secret(environment: LoadedEnvironment) -> str | None:
+    """Find the GitHub App's webhook secret; None without an App, empty where it isn't known."""
+    settings = environment.settings.pipelines_as_code
+    if not settings.enabled or settings.github_app is None:
+        return None
+    return "" if environment.github_app is None else environment.github_app.webhook_secret
 
 
 def _certificates(environment: LoadedEnvironment) -> dict[str, pulumi.Input[str]]:

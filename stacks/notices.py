@@ -18,7 +18,6 @@ _NOT_ACTED_ON: Final[Mapping[str, str]] = {
 }
 """By section: what is the case instead."""
 
-_NO_GATEWAY: Final = "there is no gateway, which would bring their events"
 _NO_EVENTS: Final = "without pipelinesAsCode: {enabled: true} no Git event reaches the tenants' pipelines"
 
 
@@ -41,10 +40,7 @@ def notices(settings: EnvironmentSettings) -> list[str]:
         for name, instead in _NOT_ACTED_ON.items()
         if getattr(settings, name) != fields[name].default
     ]
-    if any(tenant.repositories for tenant in settings.tenants.values()):
-        place = key_path(["tenants", "*", "repositories"])
-        if not settings.gateway.clusters:
-            given.append(f"{place}: checked, but not acted on by this version: {_NO_GATEWAY}")
-        elif not settings.pipelines_as_code.enabled:
-            given.append(f"{place}: {_NO_EVENTS}")
+    named = any(tenant.repositories for tenant in settings.tenants.values())
+    if named and not settings.pipelines_as_code.enabled:
+        given.append(f"{key_path(['tenants', '*', 'repositories'])}: {_NO_EVENTS}")
     return given

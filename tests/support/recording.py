@@ -48,13 +48,13 @@ CONTENTS = {
 }
 """What made-up releases hold."""
 
-GITHUB_APP = GitHubApp(app_id=12, private_key="made-up-app-key", webhook_secret="made-up-app-secret")
 MUTUAL_TLS = MutualTls(
     authority="made-up-authority",
     gateway="made-up-private-gateway",
     listener="made-up-private-listener",
     expires=datetime(2100, 1, 1, tzinfo=UTC),
 )
+GITHUB_APP = GitHubApp(app_id=12, private_key="made-up-app-key", webhook_secret="made-up-app-secret")
 SIGNING_KEY = SigningKey(private="made-up-private-key", public="made-up-public-key")
 
 REGISTRY_PASSWORD = "made-up-registry-password"
