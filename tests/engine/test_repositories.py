@@ -305,7 +305,8 @@ def test_a_token_is_sent_nowhere_else(place: Place, url: str) -> None:
 
 
 INCOMING = {"incoming": [{"type": "webhook-url", "secret": {"name": "hook"}, "targets": ["main"]}]}
-OWN_TOKEN = {"git_provider": {"type": "gitea", "secret": {"name": "token"}}}
+HOOK = {"webhook_secret": {"name": "hook"}}
+OWN_TOKEN = {"git_provider": {"type": "gitlab", "secret": {"name": "token"}, **HOOK}}
 
 
 def test_a_repository_for_incoming_has_a_name_that_no_other_tenant_can_have(place: Place) -> None:
@@ -323,6 +324,23 @@ def test_incoming_goes_by_a_token_of_the_tenants_own(place: Place) -> None:
     assert "spec.incoming needs a token of your own" in str(said)
 
 
+@pytest.mark.parametrize("kind", ["github", "gitlab", "bitbucket-datacenter", "bitbucket-cloud"])
+def test_events_are_signed_where_the_provider_can_sign(place: Place, kind: str) -> None:
+    provider: dict[str, Any] = {"type": kind, "secret": {"name": "token"}}
+    said = place.refusal(repository(OWN[0], git_provider=provider))
+    if kind == "bitbucket-cloud":
+        assert said is None
+    else:
+        assert "write spec.git_provider.webhook_secret" in str(said)
+    assert place.refusal(repository(OWN[0], git_provider={**provider, **HOOK})) is None
+
+
+def test_gitea_is_refused_since_nobody_checks_its_signatures(place: Place) -> None:
+    provider = {"type": "gitea", "secret": {"name": "token"}, **HOOK}
+    said = place.refusal(repository(OWN[0], git_provider=provider))
+    assert "only where the settings say pipelinesAsCode.acceptUnsignedGitea" in str(said)
+
+
 def test_a_token_of_the_app_is_not_widened(place: Place) -> None:
     settings = {"settings": {"github_app_token_scope_repos": ["team-b/app"]}}
     assert "github_app_token_scope_repos is refused" in str(place.refusal(repository(OWN[0], **settings)))
@@ -332,7 +350,7 @@ def test_a_token_of_the_app_is_not_widened(place: Place) -> None:
 @pytest.mark.parametrize(
     "spec",
     [
-        {"git_provider": {"type": "github", "secret": {"name": "pipeline-service-pull"}}},
+        {"git_provider": {"type": "github", "secret": {"name": "pipeline-service-pull"}, **HOOK}},
         {"git_provider": {"type": "github", "webhook_secret": {"name": "pipeline-service-pull"}}},
         {
             "params": [
@@ -402,8 +420,8 @@ def test_the_api_server_finds_nothing_odd_in_the_policies(place: Place) -> None:
         assert status["typeChecking"] == {}
 
 
-def test_where_the_settings_limit_runs_at_a_time_each_repository_states_how_many(place: Place) -> None:
-    limited = RepositoryRules(namespace=PAC, concurrency_limit=3)
+def test_the_settings_can_limit_runs_at_a_time_and_let_gitea_in(place: Place) -> None:
+    limited = RepositoryRules(namespace=PAC, concurrency_limit=3, unsigned_gitea=True)
     made = policies(limited)["repositories"]
     path = f"{ADMISSION}/validatingadmissionpolicies/{made['metadata']['name']}"
     place.api.patch(path, {"spec": {"validations": made["spec"]["validations"]}})
@@ -412,7 +430,8 @@ def test_where_the_settings_limit_runs_at_a_time_each_repository_states_how_many
         assert time.monotonic() < deadline
         time.sleep(0.3)
     assert "is 3 at most" in str(place.refusal(repository(OWN[0], concurrency_limit=4)))
-    assert place.refusal(repository(OWN[0], concurrency_limit=3)) is None
+    gitea = {"type": "gitea", "secret": {"name": "token"}, **HOOK}
+    assert place.refusal(repository(OWN[0], concurrency_limit=3, git_provider=gitea)) is None
     before = policies(RULES)["repositories"]["spec"]["validations"]
     place.api.patch(path, {"spec": {"validations": before}})
 
