@@ -225,7 +225,12 @@ class ProviderApi:
     def _pause(self, answer: urllib3.BaseHTTPResponse) -> float | None:
         """Return how long to wait, in seconds, where the answer says that a limit was reached."""
         headers = answer.headers
-        spent = headers.get("X-RateLimit-Remaining") == "0" or "Retry-After" in headers
+        spent = (
+            headers.get("X-RateLimit-Remaining") == "0"
+            or "Retry-After" in headers
+            # GitHub's limit on what comes too fast may have no header that tells of it.
+            or b"rate limit" in answer.data.lower()
+        )
         if answer.status != HTTPStatus.TOO_MANY_REQUESTS and not (
             answer.status == HTTPStatus.FORBIDDEN and spent
         ):

@@ -77,10 +77,13 @@ class RateLimit:
         How many are still answered.
     reset
         When all are answered again.
+    told
+        Whether refusals say when that is.
     """
 
     left: int
     reset: datetime
+    told: bool = True
 
 
 def now() -> datetime:

@@ -132,8 +132,6 @@ class _Handler(BaseHTTPRequestHandler):
             limit.left -= 1
             return None
         reset = str(int(limit.reset.timestamp()))
-        return Answer(
-            code=HTTPStatus.FORBIDDEN,
-            body={"message": "API rate limit exceeded"},
-            headers={"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": reset},
-        )
+        told = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": reset} if limit.told else {}
+        body = {"message": "You have exceeded a rate limit"}
+        return Answer(code=HTTPStatus.FORBIDDEN, body=body, headers=told)

@@ -206,12 +206,16 @@ def test_more_lost_events_than_a_page_holds_are_found_and_each_is_sent_once(scen
         assert gateway.guids()[120:] == lost
 
 
-def test_a_limit_of_requests_is_waited_for_if_that_is_soon_enough(scene: Scene) -> None:
+@pytest.mark.parametrize(("told", "seconds"), [(True, 90), (False, 60)])
+def test_a_limit_of_requests_is_waited_for_if_that_is_soon_enough(
+    scene: Scene, *, told: bool, seconds: int
+) -> None:
     with receiver(503, 202) as gateway:
         scene.push(scene.hook(gateway.url))
-        scene.provider.limit = RateLimit(left=1, reset=scene.clock.now + timedelta(seconds=90))
+        reset = scene.clock.now + timedelta(seconds=90)
+        scene.provider.limit = RateLimit(left=1, reset=reset, told=told)
         assert [row.result for row in scene.run(gateway.url)] == [Result.DELIVERED]
-        assert max(scene.clock.slept) >= 90
+        assert seconds <= max(scene.clock.slept) < seconds + 5
         assert len(gateway.received) == 2
 
     scene.provider.limit = RateLimit(left=0, reset=scene.clock.now + HOUR)
