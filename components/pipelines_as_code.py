@@ -86,11 +86,14 @@ class RepositoryRules:
         APIs that they may name beside their repository's own host.
     concurrency_limit
         Most runs at a time that they may ask for; None: not limited.
+    unsigned_gitea
+        Whether they may be of Gitea, no signature of whose events is checked.
     """
 
     namespace: str
     provider_urls: Sequence[str] = ()
     concurrency_limit: int | None = None
+    unsigned_gitea: bool = False
 
 
 def operator_settings(setup: PacSetup | None) -> dict[str, Any]:

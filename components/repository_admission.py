@@ -117,6 +117,8 @@ def _validations(rules: RepositoryRules) -> tuple[_Rule, ...]:
     return (
         _own_url_rule(),
         _provider_rule(rules.provider_urls),
+        _signed_rule(),
+        *(() if rules.unsigned_gitea else (_gitea_rule(),)),
         _scope_rule(),
         _incoming_rule(),
         _name_rule(),
@@ -160,6 +162,28 @@ def _provider_rule(urls: Sequence[str]) -> _Rule:
         "'spec.git_provider.url \"' + variables.provider + '\" is not on the host of the repository: write"
         " https://' + variables.host + ' or https://api.' + variables.host + ', or leave it out'",
         "spec.git_provider.url is not on the host of the repository",
+    )
+
+
+def _signed_rule() -> _Rule:
+    # Of GitLab, an event without a token is taken where no secret is named (pkg/provider/gitlab/gitlab.go).
+    # Bitbucket Cloud has no signatures: it is known by its addresses.
+    return {}, _validation(
+        "!has(object.spec.git_provider) || !has(object.spec.git_provider.secret)"
+        " || has(object.spec.git_provider.webhook_secret)"
+        " || (has(object.spec.git_provider.type) && object.spec.git_provider.type == 'bitbucket-cloud')",
+        None,
+        "without a secret nobody knows where an event comes from: write spec.git_provider.webhook_secret",
+    )
+
+
+def _gitea_rule() -> _Rule:
+    return {}, _validation(
+        "!has(object.spec.git_provider) || !has(object.spec.git_provider.type)"
+        " || object.spec.git_provider.type != 'gitea'",
+        None,
+        "Pipelines as Code checks no signature of events of gitea: they are taken only where the settings"
+        " say pipelinesAsCode.acceptUnsignedGitea",
     )
 
 

@@ -68,6 +68,17 @@ def claims(*, repositories: bool) -> tuple[tuple[str, str], ...]:
     return (*CLAIMS, *(REPOSITORY_CLAIMS if repositories else ()))
 
 
+def bound_resources(*, repositories: bool) -> tuple[str, ...]:
+    """List the resources that a tenant works with, as its binding lists them.
+
+    Parameters
+    ----------
+    repositories
+        Whether tenants have Repository objects.
+    """
+    return (*PIPELINE_RESOURCES, *(("repositories",) if repositories else ()))
+
+
 def wait_for(*, repositories: bool) -> list[Mapping[str, str]]:
     """List what says that users can work in a workspace.
 
@@ -86,7 +97,7 @@ def wait_for(*, repositories: bool) -> list[Mapping[str, str]]:
                 "resource": binding,
                 "for": f'jsonpath={{.status.boundResources[?(@.resource=="{plural}")].resource}}={plural}',
             }
-            for plural in (*PIPELINE_RESOURCES, *(("repositories",) if repositories else ()))
+            for plural in bound_resources(repositories=repositories)
         ),
     ]
 

@@ -177,6 +177,7 @@ def repository_rules(settings: EnvironmentSettings, cluster: str) -> RepositoryR
         namespace=namespace(settings, cluster),
         provider_urls=tuple(sorted(set(ours.provider_urls))),
         concurrency_limit=ours.concurrency_limit,
+        unsigned_gitea=ours.accept_unsigned_gitea,
     )
 
 

@@ -206,6 +206,14 @@ class PipelinesAsCodeSettings(Section):
         title="Remember ok-to-test",
         description="Whether a stranger's pull request, once allowed, runs again on each push unasked.",
     )
+    accept_unsigned_gitea: bool = Field(
+        default=False,
+        title="Accept unsigned Gitea",
+        description=(
+            "Whether Repositories may be of Gitea or Forgejo, whose events' signatures nobody checks: whoever"
+            " reaches the gateway can then make runs of what lies there."
+        ),
+    )
     bitbucket_sources: tuple[Cidr, ...] = Field(
         default=(),
         title="Bitbucket's sources",
