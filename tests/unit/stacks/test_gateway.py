@@ -40,10 +40,10 @@ TENANTS_OF = {
 APP = {"id": 12, "privateKey": {"secret": "key"}, "webhookSecret": {"secret": "webhook"}}
 
 
-def settings(clusters: dict[str, Any] | None = None, **gateway: object) -> EnvironmentSettings:
+def settings(on: dict[str, Any] | None = None, **gateway: object) -> EnvironmentSettings:
     return environment(
-        CLUSTERS if clusters is None else clusters,
-        TENANTS_OF if clusters is None else {},
+        CLUSTERS if on is None else on,
+        TENANTS_OF if on is None else {},
         gateway={**GATEWAY, **gateway},
         pipelinesAsCode=PAC,
     )
