@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 
     from stacks.settings import EnvironmentSettings
 
-PAC = {"enabled": True}
-GATEWAY = {"clusters": ["a"], "host": "events.example.com", "mutualTls": {"secret": "events"}}
-CLUSTERS = {
+PAC: dict[str, Any] = {"enabled": True}
+GATEWAY: dict[str, Any] = {"clusters": ["a"], "host": "events.example.com", "mutualTls": {"secret": "events"}}
+CLUSTERS: dict[str, dict[str, Any]] = {
     "a": {},
     "b": {"events": {"host": "b.example.com"}},
     "lost": {"state": "gone", "homeOf": ["on-lost"], "events": {"host": "lost.example.com"}},
     "o": {"distribution": "openshift", "events": {"host": "o.example.com", "exposure": "route"}},
 }
-TENANTS_OF = {
+TENANTS_OF: dict[str, dict[str, Any]] = {
     "on-a": {"cluster": "a", "repositories": ["https://Git.example.com:443/A/App.git"]},
     "on-b": {"cluster": "b", "repositories": ["https://git.example.com/b/app", "https://g.io/b/lib"]},
     "on-o": {"cluster": "o"},
     "on-lost": {"cluster": "lost", "repositories": ["https://git.example.com/lost/app"]},
     "away": {"cluster": "b", "suspended": True, "repositories": ["https://git.example.com/away/app"]},
 }
-APP = {"id": 12, "privateKey": {"secret": "key"}, "webhookSecret": {"secret": "webhook"}}
+APP: dict[str, Any] = {"id": 12, "privateKey": {"secret": "key"}, "webhookSecret": {"secret": "webhook"}}
 
 
 def settings(on: dict[str, Any] | None = None, **gateway: object) -> EnvironmentSettings:
