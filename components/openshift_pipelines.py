@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pulumi
 
-from components.access import PIPELINE_RESOURCES
+from components.access import PIPELINE_RESOURCES, REPOSITORY_GROUP
 from components.delivery import Delivery
 from components.kubernetes_object import register_object
 from components.names import digest, labels
@@ -94,6 +94,13 @@ TEKTON_WAIT_FOR: Final[Sequence[Mapping[str, str]]] = (
         for plural in PIPELINE_RESOURCES
     ),
 )
+
+
+REPOSITORIES_WAIT_FOR: Final[Mapping[str, str]] = {
+    "resource": f"customresourcedefinitions/repositories.{REPOSITORY_GROUP}",
+    "for": "condition=Established",
+}
+"""What says that Pipelines as Code's kind is there."""
 
 
 def subscription() -> Manifest:
@@ -302,7 +309,14 @@ class OpenShiftPipelines(pulumi.ComponentResource):
             leftovers=OPERATOR_LEFTOVERS,
         )
         config = unit(
-            "tekton-config", tekton_config(args.setup), wait_for=TEKTON_WAIT_FOR, after=[operator.ready]
+            "tekton-config",
+            tekton_config(args.setup),
+            wait_for=[
+                *TEKTON_WAIT_FOR,
+                # The syncer publishes its kind, too.
+                *([REPOSITORIES_WAIT_FOR] if args.setup.pipelines_as_code else []),
+            ],
+            after=[operator.ready],
         )
         made = policies(args.setup)
         if args.github_app is not None:

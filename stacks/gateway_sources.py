@@ -75,6 +75,8 @@ def read_gateway(
     gateway = settings.gateway
     problems: list[Problem] = []
     certificate = bundle = None
+    if not gateway.clusters:
+        return GatewaySources(), []
     if gateway.tls is not None and gateway.tls.secret is not None:
         try:
             certificate = _certificate(str(values.get(gateway.tls.secret)), str(gateway.host))

@@ -6,11 +6,13 @@ from typing import Any
 
 NAMESPACE = "pipelines-as-code"
 GROUP = "pipelinesascode.tekton.dev"
+_RBAC = "rbac.authorization.k8s.io/v1"
+API_VERSIONS = {"ClusterRole": _RBAC, "Deployment": "apps/v1", "Role": _RBAC}
 
 
 def of(kind: str, name: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 -- any part of an object
     return {
-        "apiVersion": "v1",
+        "apiVersion": API_VERSIONS.get(kind, "v1"),
         "kind": kind,
         "metadata": {"name": name, "namespace": NAMESPACE, "labels": {}},
         **more,
@@ -21,13 +23,16 @@ def rights(group: str, resource: str, *verbs: str) -> dict[str, Any]:
     return {"apiGroups": [group], "resources": [resource], "verbs": list(verbs)}
 
 
-def deployment(part: str) -> dict[str, Any]:
+def deployment(part: str, replicas: int) -> dict[str, Any]:
     name = f"pipelines-as-code-{part}"
     container = {"name": f"pac-{part}", "image": f"{name}:v1", "imagePullPolicy": "Always", "env": []}
-    return of("Deployment", name, spec={"replicas": 1, "template": {"spec": {"containers": [container]}}})
+    labels = {"app.kubernetes.io/name": part}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
+    spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template}
+    return of("Deployment", name, spec=spec)
 
 
-def release() -> list[dict[str, Any]]:
+def release(replicas: int = 1) -> list[dict[str, Any]]:
     namespace = of("Namespace", NAMESPACE)
     namespace["metadata"]["labels"] = {"openshift.io/cluster-monitoring": "true", "kept": "yes"}
     watches = ("configmaps", "get", "list", "watch")
@@ -60,5 +65,5 @@ def release() -> list[dict[str, Any]]:
             ],
         ),
         of("ConfigMap", "pipelines-as-code", data={"application-name": "Pipelines as Code CI"}),
-        *(deployment(part) for part in ("controller", "watcher", "webhook")),
+        *(deployment(part, replicas) for part in ("controller", "watcher", "webhook")),
     ]

@@ -296,3 +296,58 @@ def test_on_openshift_the_operator_brings_it_set_up_as_elsewhere() -> None:
     # The operator gives it its rights.
     assert not [one for one in recorder.registrations.values() if "pac-" in one.name]
     assert "pipelines-as-code" not in outputs.compute_clusters["o"].releases
+
+
+def test_the_agent_copies_repositories_and_named_secrets_and_writes_them_in_tenants_namespaces_alone() -> (
+    None
+):
+    recorder, _ = record(environment({"a": {}}, {"demo": DEMO}, pipelinesAsCode={"enabled": True}))
+    spec = recorder.named("a-published-repositories").inputs["spec"]
+    assert spec["naming"]["name"] == "{{ .Object.metadata.name }}"
+    assert {one["object"]["reference"]["path"] for one in spec["related"]} == {
+        "spec.git_provider.secret.name",
+        "spec.git_provider.webhook_secret.name",
+        "spec.incoming.#.secret.name",
+        "spec.params.#.secret_ref.name",
+    }
+    for one in spec["related"]:
+        assert (one["origin"], one["resource"]) == ("kcp", "secrets")
+        # Without it a changed token would not come.
+        assert one["watch"] == {"bySelector": {}}
+
+    def writes(role: str) -> set[str]:
+        return {
+            resource
+            for rule in recorder.named(role).inputs["rules"]
+            if set(rule["verbs"]) & {"create", "update", "patch", "delete"}
+            for resource in rule["resources"]
+        }
+
+    assert {"repositories", "secrets"} <= writes("a-syncer-writer")
+    assert not {"repositories", "secrets"} & writes("a-syncer-reader")
+    bound = [
+        one.name
+        for one in recorder.registrations.values()
+        if one.inputs.get("roleRef", {}).get("name") == "pipeline-service-syncer-writer"
+    ]
+    assert bound == ["demo.a.default-syncer"]
+
+
+def test_a_tenant_that_goes_takes_its_repositories_and_secrets_while_the_agent_lives() -> None:
+    recorder, _ = record(environment({"a": {}}, {"demo": DEMO}, pipelinesAsCode={"enabled": True}))
+    drained = json.loads(recorder.named("demo-apply").inputs["environment"]["UNIT_DRAIN"])
+    assert drained[-2:] == ["repositories.pipelinesascode.tekton.dev", "secrets"]
+    waited = str(recorder.named("demo-ready").inputs["environment"])
+    assert "repositories" in waited
+
+
+def test_an_external_tenants_owner_reads_off_the_outputs_what_the_agent_asks_for() -> None:
+    def asked(**more: object) -> tuple[set[str], tuple[str, ...]]:
+        _, outputs = record(environment({"a": {}}, {"demo": DEMO}, **more))
+        export = outputs.compute_clusters["a"].api_export
+        return {one.resource for one in export.permission_claims}, export.resources
+
+    assert asked() == ({"events", "logicalclusters"}, ("pipelineruns", "pipelines", "tasks"))
+    claimed, bound = asked(pipelinesAsCode={"enabled": True})
+    assert claimed == {"events", "logicalclusters", "namespaces", "secrets"}
+    assert bound[-1] == "repositories"
