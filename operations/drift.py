@@ -17,8 +17,8 @@ from operations.overview import Facts
 from operations.stack_file import put
 from stacks.vocabulary import KCP_TARGET, ClusterState
 from units.compare import compare
-from units.errors import KubectlError, UnitError
-from units.kubectl import Kubectl, passes_by_itself
+from units.errors import KubectlError, UnitError, passes_by_itself
+from units.kubectl import Kubectl
 from units.request import read_request
 
 if TYPE_CHECKING:

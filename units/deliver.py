@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import json
 import re
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from units.errors import KubectlError, UnitError
-from units.live import live_objects
-from units.manifest import Identity, identify, parse, serialize
+from units.live import change_metadata, live_objects
+from units.manifest import Identity, identify, in_apply_stages, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from units.kubectl import Kubectl
     from units.manifest import Manifest
@@ -38,8 +37,6 @@ _CREDENTIAL_MANAGER: Final = "pipeline-service-credential"
 _PULUMI: Final = re.compile(r"pulumi-(resource-)?kubernetes(-[0-9a-f]+)?")
 """Field managers of pulumi-kubernetes: of a creation, and of an application (with a number of its own)."""
 
-_AT_ONCE: Final = 4
-_TRIES: Final = 5
 _SHOWN: Final = 3
 
 
@@ -142,7 +139,8 @@ def deliver(kubectl: Kubectl, request: Request, delivery: Delivery, stdin: str) 
     if before != HANDOVER:
         return "direct: nothing to hand over"
     _dismiss_application(kubectl, delivery)
-    changed = _change(kubectl, request, objects, _taken_back)
+    live = live_objects(kubectl, objects)
+    changed = change_metadata(kubectl, request.field_manager, live.values(), _taken_back)
     _record(kubectl, request, DIRECT, [])
     return f"direct: {changed} objects are Argo CD's no more"
 
@@ -243,14 +241,7 @@ def _record(kubectl: Kubectl, request: Request, delivery: str, objects: Sequence
             ),
         },
     }
-    kubectl.run(
-        "apply",
-        "--server-side",
-        f"--field-manager={request.field_manager}",
-        "--force-conflicts",
-        "--filename=-",
-        stdin=serialize([manifest]),
-    )
+    kubectl.api.each(lambda one: kubectl.api.apply(one, request.field_manager), [manifest])
 
 
 def _handed_over(delivery: Delivery, stdin: str) -> list[Identity]:
@@ -289,22 +280,8 @@ def _place_secrets(kubectl: Kubectl, delivery: Delivery) -> None:
 
 def _apply_as(kubectl: Kubectl, manifests: Sequence[Manifest]) -> None:
     """Apply what no repository holds, under a name of its own: Argo CD leaves it alone."""
-    kubectl.run(
-        "apply",
-        "--server-side",
-        f"--field-manager={_CREDENTIAL_MANAGER}",
-        "--force-conflicts",
-        # A part of a Deployment is none to kubectl; the server judges the whole.
-        "--validate=false",
-        "--filename=-",
-        stdin=serialize(manifests),
-    )
-
-
-def _live(kubectl: Kubectl, identities: Sequence[Identity]) -> dict[Identity, Manifest]:
-    """Get objects with their owners; those that don't exist are left out."""
-    found = live_objects(kubectl, identities, "--show-managed-fields")
-    return {one: dict(found[one.key]) for one in identities if one.key in found}
+    for stage in in_apply_stages(manifests):
+        kubectl.api.each(lambda one: kubectl.api.apply(one, _CREDENTIAL_MANAGER), stage)
 
 
 def _managers(found: Manifest) -> list[dict[str, Any]]:
@@ -316,11 +293,11 @@ def _is_argos(entry: Mapping[str, Any]) -> bool:
 
 
 def _give(kubectl: Kubectl, request: Request, delivery: Delivery, objects: Sequence[Identity]) -> int:
-    live = _live(kubectl, objects)
+    live = live_objects(kubectl, objects)
     missing = [
         one
         for one in objects
-        if one not in live or not any(_is_argos(entry) for entry in _managers(live[one]))
+        if one.key not in live or not any(_is_argos(entry) for entry in _managers(live[one.key]))
     ]
     if missing:
         named = ", ".join(str(one) for one in missing[:_SHOWN])
@@ -331,7 +308,7 @@ def _give(kubectl: Kubectl, request: Request, delivery: Delivery, objects: Seque
             f" `python -m operations render`, set {HANDOVER}, and wait until its Application is Synced"
         )
     ours = frozenset({request.field_manager})
-    return _change(kubectl, request, objects, lambda found: _given(found, ours))
+    return change_metadata(kubectl, request.field_manager, live.values(), lambda found: _given(found, ours))
 
 
 def _given(found: Manifest, ours: frozenset[str]) -> Manifest:
@@ -358,58 +335,6 @@ def _owners_patch(found: Manifest, kept: list[dict[str, Any]]) -> Manifest:
         return {}
     # An empty list would be taken for "as it was".
     return {"managedFields": kept or [{}]}
-
-
-def _change(
-    kubectl: Kubectl,
-    request: Request,
-    objects: Sequence[Identity],
-    patch_for: Callable[[Manifest], Manifest],
-) -> int:
-    """Patch objects' metadata, each as it is at that moment; give how many were changed."""
-    todo, changed = list(objects), 0
-    for _ in range(_TRIES):
-        patches = {
-            identity: (found, patch)
-            for identity, found in _live(kubectl, todo).items()
-            if (patch := patch_for(found))
-        }
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            tried = [pool.submit(_patch, kubectl, request, one, *patches[one]) for one in patches]
-            stale = [one.result() for one in tried]
-        todo = [identity for identity, again in zip(patches, stale, strict=True) if again]
-        changed += len(patches) - len(todo)
-        if not todo:
-            return changed
-    raise UnitError(f"{todo[0]} changes all the time, so its owners couldn't be; run pulumi up anew")
-
-
-def _patch(kubectl: Kubectl, request: Request, identity: Identity, found: Manifest, patch: Manifest) -> bool:
-    """Patch an object's metadata; tell whether it was changed by another meanwhile."""
-    # With its version the server refuses to change another state of it, and says so by a status of its own;
-    # of a failed test of a JSON patch kubectl doesn't tell what failed.
-    guarded = {"metadata": {**patch, "resourceVersion": found["metadata"]["resourceVersion"]}}
-    # The core group is an empty text, and the dot before it is needed.
-    resource = f"{identity.kind}.{identity.api_version.rpartition('/')[2]}.{identity.group}"
-    place = [f"--namespace={identity.namespace}"] if identity.namespace else []
-    try:
-        kubectl.run(
-            "patch",
-            resource,
-            identity.name,
-            *place,
-            "--type=merge",
-            f"--field-manager={request.field_manager}",
-            # The owners of a large definition's fields are longer than an argument may be.
-            "--patch-file=/dev/stdin",
-            stdin=json.dumps(guarded),
-            patient=False,
-        )
-    except KubectlError as error:
-        if "the object has been modified" in error.stderr:
-            return True
-        raise UnitError(f"{identity}: {error}") from None
-    return False
 
 
 def _dismiss_application(kubectl: Kubectl, delivery: Delivery) -> None:

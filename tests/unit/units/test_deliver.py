@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,6 +12,11 @@ from tests.support.fake_kubectl import manifest
 from units.deliver import DIRECT, GITOPS, HANDOVER, deliver, read_delivery, undeliver
 from units.errors import KubectlError, UnitError
 from units.request import Request, read_request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from units.manifest import Identity
 
 ENVIRONMENT = {
     "UNIT_NAME": "delivery",
@@ -39,33 +45,32 @@ class Server:
         self.record = {"data": {"delivery": record, "objects": json.dumps([one])}}
         self.changes = changes
         self.recorded: list[str] = []
+        self.api = self
 
     def get(self, *arguments: str, **_: object) -> dict[str, Any] | None:
         return self.record if arguments[:2] == ("configmap", "delivery") else None
 
-    def run(self, *arguments: str, stdin: str = "", patient: bool = True, **_: object) -> str:
-        sent = json.loads(stdin)
-        if arguments[0] == "get":
-            assert "--show-managed-fields" in arguments
-            return json.dumps(self.object)
-        if arguments[0] == "apply":
-            self.recorded.append(sent["items"][0]["data"]["delivery"])
-            return ""
-        assert arguments[0] == "patch"
-        assert not patient
-        assert "--type=merge" in arguments
+    def each(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+        return [function(item) for item in items]
+
+    def find(self, _identity: Identity) -> dict[str, Any]:
+        return copy.deepcopy(self.object)
+
+    def apply(self, sent: dict[str, Any], _manager: str) -> None:
+        self.recorded.append(sent["data"]["delivery"])
+
+    def patch(self, _identity: Identity, sent: dict[str, Any], _manager: str) -> None:
         metadata = self.object["metadata"]
         if self.changes:
             self.changes -= 1
             metadata["resourceVersion"] = str(int(metadata["resourceVersion"]) + 1)
-        patch = sent["metadata"]
+        patch = dict(sent["metadata"])
         if patch.pop("resourceVersion") != metadata["resourceVersion"]:
             raise KubectlError(CONFLICT)
         for key in ("annotations", "labels"):
             changed = {**metadata.get(key, {}), **patch.pop(key, {})}
             metadata[key] = {name: value for name, value in changed.items() if value is not None}
         metadata |= patch
-        return ""
 
 
 def run(server: Server, wanted: str) -> str:
