@@ -51,6 +51,13 @@ class ClusterDeliveryArgs:
     credential
         Digest of the agent's kubeconfig for kcp, which Argo CD doesn't know; None where Argo CD doesn't
         apply the agent.
+    let_go
+        Finalizers that what Argo CD applies puts on objects of others, `{resource, finalizer}`, and that
+        nobody takes off any more where it is not wanted any more.
+    holder
+        Namespace and name of the Deployment whose pods put them there, with a slash between.
+    held
+        Whether it is wanted.
     after
         What must be registered before it.
     """
@@ -63,6 +70,9 @@ class ClusterDeliveryArgs:
     objects: tuple[Manifest, ...] = field(default=(), repr=False)
     manifests: tuple[str, ...] = ()
     credential: pulumi.Input[str] | None = None
+    let_go: Sequence[Mapping[str, str]] = ()
+    holder: str = ""
+    held: bool = False
     after: tuple[pulumi.Resource, ...] = field(default=(), repr=False)
 
 
@@ -103,6 +113,10 @@ def environment(args: ClusterDeliveryArgs) -> dict[str, pulumi.Input[str]]:
     }
     if args.manifests:
         made["UNIT_MANIFESTS"] = json.dumps(sorted(args.manifests))
+    if args.let_go:
+        made["UNIT_LET_GO"] = json.dumps([dict(one) for one in args.let_go], sort_keys=True)
+        made["UNIT_HOLDER"] = args.holder
+        made["UNIT_HELD"] = "true" if args.held else "false"
     if args.state == "gone":
         made["UNIT_ABANDONED"] = "true"
     if args.credential is not None:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from components.cluster_delivery import ClusterDeliveryArgs
 from components.delivery import Delivery
+from components.tekton import CHAINS_CONTROLLER, CHAINS_FINALIZERS, CHAINS_NAMESPACE
+from releases.catalog import TEKTON_CHAINS, TEKTON_PIPELINES
 from stacks import rendering
 
 if TYPE_CHECKING:
@@ -54,6 +56,9 @@ def delivery(
     """
     entry = environment.settings.compute_clusters[cluster]
     handed = entry.delivery is Delivery.HANDOVER
+    delivered = rendering.delivered_releases(environment, cluster)
+    # On OpenShift its operator may bring a Chains of its own.
+    chains = entry.delivery is not Delivery.DIRECT and TEKTON_PIPELINES in delivered
     return ClusterDeliveryArgs(
         cluster_name=cluster,
         kubeconfig=str(environment.kubeconfig_file(cluster)),
@@ -63,12 +68,12 @@ def delivery(
         objects=tuple(one for part in rendering.own_objects(environment, cluster).values() for one in part)
         if handed
         else (),
-        manifests=tuple(
-            str(environment.release(cluster, name).manifest)
-            for name in rendering.delivered_releases(environment, cluster)
-        )
+        manifests=tuple(str(environment.release(cluster, name).manifest) for name in delivered)
         if entry.delivery is not Delivery.DIRECT
         else (),
         credential=credential if entry.delivery is Delivery.GITOPS else None,
+        let_go=CHAINS_FINALIZERS if chains else (),
+        holder=f"{CHAINS_NAMESPACE}/{CHAINS_CONTROLLER}" if chains else "",
+        held=chains and TEKTON_CHAINS in delivered,
         after=after,
     )

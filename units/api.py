@@ -301,7 +301,9 @@ class Api:
             [page] = self.each(
                 lambda path: self._send("GET", path, headers=_METADATA_LIST), [f"{served.path()}?{query}"]
             )
-            yield [{**item, "apiVersion": served.api_version, "kind": served.kind} for item in page["items"]]
+            # Of none, a server writes null.
+            items = page["items"] or []
+            yield [{**item, "apiVersion": served.api_version, "kind": served.kind} for item in items]
             following = page["metadata"].get("continue") or None
 
     def _preferred(self, resource: str) -> _Resource | None:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from units.delete import let_go
 from units.errors import KubectlError, UnitError
 from units.live import change_metadata, live_objects
 from units.manifest import Identity, identify, in_apply_stages, parse
@@ -37,6 +39,10 @@ _CREDENTIAL_MANAGER: Final = "pipeline-service-credential"
 _PULUMI: Final = re.compile(r"pulumi-(resource-)?kubernetes(-[0-9a-f]+)?")
 """Field managers of pulumi-kubernetes: of a creation, and of an application (with a number of its own)."""
 
+_HELD: Final = "held"
+"""Key of the record that says that objects of others may have finalizers of what Argo CD applied."""
+
+_PAUSE_SECONDS: Final = 2.0
 _SHOWN: Final = 3
 
 
@@ -60,6 +66,11 @@ class Delivery:
         Annotation of that Deployment's pods.
     credential
         Its value: the credential's digest.
+    holder
+        Namespace and name of a Deployment that Argo CD applies, with a slash between, whose pods put the
+        finalizers of the request's `let_go` on objects of others.
+    held
+        Whether it is wanted there: where it is not any more, its finalizers are taken off.
     """
 
     wanted: str
@@ -69,6 +80,8 @@ class Delivery:
     restart: str
     annotation: str
     credential: str
+    holder: str
+    held: bool
 
 
 def read_delivery(environment: Mapping[str, str]) -> Delivery:
@@ -95,6 +108,8 @@ def read_delivery(environment: Mapping[str, str]) -> Delivery:
         restart=environment.get("UNIT_RESTART", ""),
         annotation=environment.get("UNIT_RESTART_ANNOTATION", ""),
         credential=environment.get("UNIT_RESTART_VALUE", ""),
+        holder=environment.get("UNIT_HOLDER", ""),
+        held=environment.get("UNIT_HELD") == "true",
     )
 
 
@@ -122,19 +137,23 @@ def deliver(kubectl: Kubectl, request: Request, delivery: Delivery, stdin: str) 
     UnitError
         It would lose something; says what to do.
     """
-    before, objects = _recorded(kubectl, request)
+    before, objects, held = _recorded(kubectl, request)
+    held = held or delivery.held
     _refuse_a_jump(before, delivery)
     if delivery.wanted == HANDOVER:
         objects = _handed_over(delivery, stdin)
-        _record(kubectl, request, HANDOVER, objects)
+        _record(kubectl, request, HANDOVER, objects, held=held)
         return f"handover: {len(objects)} objects are for both, and Argo CD applies them"
     if delivery.wanted == GITOPS:
         changed = 0
         if before == HANDOVER:
             changed = _give(kubectl, request, delivery, objects)
-        _record(kubectl, request, GITOPS, objects)
+        _record(kubectl, request, GITOPS, objects, held=held)
         _place_secrets(kubectl, delivery)
         restarted = _restart(kubectl, delivery)
+        if held and not delivery.held:
+            _let_go(kubectl, request, delivery)
+            _record(kubectl, request, GITOPS, objects)
         return f"gitops: {changed} objects are Argo CD's alone now{restarted}"
     if before != HANDOVER:
         return "direct: nothing to hand over"
@@ -165,7 +184,7 @@ def undeliver(kubectl: Kubectl, request: Request, delivery: Delivery) -> str:
     UnitError
         The cluster is in handover.
     """
-    before, _ = _recorded(kubectl, request)
+    before, _, _ = _recorded(kubectl, request)
     if before == HANDOVER:
         raise UnitError(
             f"{delivery.key}: the cluster is in delivery {HANDOVER}, where all that runs on it would be"
@@ -194,15 +213,15 @@ def _refuse_a_jump(before: str | None, delivery: Delivery) -> None:
     )
 
 
-def _recorded(kubectl: Kubectl, request: Request) -> tuple[str | None, list[Identity]]:
-    """Read how things got to the cluster until now (None: nothing is there yet), and which."""
+def _recorded(kubectl: Kubectl, request: Request) -> tuple[str | None, list[Identity], bool]:
+    """Read how things got to the cluster until now (None: none is there yet), which, and if one holds."""
     here = f"--namespace={request.namespace}"
     found = kubectl.get("configmap", RECORD, here)
     if found is None:
         units = kubectl.get("configmap", here, "--selector=app.kubernetes.io/component=unit")
         names = [item["metadata"]["name"] for item in (units or {}).get("items", [])]
         # Argo CD itself is always applied by this program.
-        return (DIRECT if any(not name.startswith("unit-argo") for name in names) else None), []
+        return (DIRECT if any(not name.startswith("unit-argo") for name in names) else None), [], False
     try:
         before = found["data"]["delivery"]
         objects = _identities(found["data"]["objects"])
@@ -211,7 +230,7 @@ def _recorded(kubectl: Kubectl, request: Request) -> tuple[str | None, list[Iden
             f"the ConfigMap {request.namespace}/{RECORD} was changed by somebody and can't be read;"
             " restore it from a backup: without it nobody knows who applies what runs on the cluster"
         ) from None
-    return before, objects
+    return before, objects, found["data"].get(_HELD) == "true"
 
 
 def _identities(text: str) -> list[Identity]:
@@ -221,7 +240,9 @@ def _identities(text: str) -> list[Identity]:
     ]
 
 
-def _record(kubectl: Kubectl, request: Request, delivery: str, objects: Sequence[Identity]) -> None:
+def _record(
+    kubectl: Kubectl, request: Request, delivery: str, objects: Sequence[Identity], *, held: bool = False
+) -> None:
     manifest = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -236,6 +257,7 @@ def _record(kubectl: Kubectl, request: Request, delivery: str, objects: Sequence
         },
         "data": {
             "delivery": delivery,
+            **({_HELD: "true"} if held else {}),
             "objects": json.dumps(
                 [[one.api_version, one.kind, one.namespace, one.name] for one in sorted(objects)]
             ),
@@ -356,6 +378,23 @@ def _dismiss_application(kubectl: Kubectl, delivery: Delivery) -> None:
         patch = '{"metadata":{"finalizers":null}}'
         kubectl.run("patch", _APPLICATION, name, here, "--type=merge", f"--patch={patch}")
     kubectl.run("delete", _APPLICATION, name, here, "--ignore-not-found", "--cascade=orphan")
+
+
+def _let_go(kubectl: Kubectl, request: Request, delivery: Delivery) -> None:
+    """Take off the finalizers of what Argo CD has taken away: no unit is deleted with it."""
+    namespace, _, name = delivery.holder.partition("/")
+    holder = Identity(api_version="apps/v1", kind="Deployment", namespace=namespace, name=name)
+    deadline = time.monotonic() + request.wait_seconds
+    while kubectl.api.each(kubectl.api.find, [holder]) != [None]:
+        if time.monotonic() > deadline:
+            raise UnitError(
+                f"{delivery.key}: {holder} is still there, and what it holds can't be let go before it is"
+                " gone; all else is done; render and push the repository, wait until the Application is"
+                " Synced, and run pulumi up anew"
+            )
+        time.sleep(_PAUSE_SECONDS)
+    for held in request.let_go:
+        let_go(kubectl, request, held)
 
 
 def _restart(kubectl: Kubectl, delivery: Delivery) -> str:

@@ -128,13 +128,23 @@ RELEASES: dict[str, list[dict[str, Any]]] = {
             "metadata": {"name": "webhook-certs", "namespace": "tekton-pipelines"},
         },
     ],
+    # Wanted where the settings say so; its controller isn't tried here.
+    "tekton-chains": [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "tekton-chains"}},
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "chains-config", "namespace": "tekton-chains"},
+        },
+    ],
 }
 
 
-def settings(delivery: str) -> dict[str, Any]:
+def settings(delivery: str, *, chains: bool = False) -> dict[str, Any]:
     return {
         "kcp": {"kubeconfig": {"path": "kcp"}},
         "computeClusters": {"east": {"kubeconfig": {"path": "east"}, "delivery": delivery}},
+        "tekton": {"chains": {"enabled": chains, "signingKey": {"secret": "key"}}},
         "tenants": {"demo": {"cluster": "east", "namespaces": ["default", "ci"]}},
         "argocd": {"enabled": True},
         "gitops": {"repository": "https://git.example.com/sre/clusters"},
@@ -145,7 +155,10 @@ def loaded(given: dict[str, Any], kubeconfig: str) -> LoadedEnvironment:
     """Load made-up settings with made-up releases; their files are written to the working directory."""
     folder = Path(".run/test")
     prepared = {}
-    for name, manifests in RELEASES.items():
+    releases = dict(RELEASES)
+    if not given["tekton"]["chains"]["enabled"]:
+        del releases["tekton-chains"]
+    for name, manifests in releases.items():
         text = "".join(f"{json.dumps(one)}\n" for one in manifests)
         path = folder / f"{name}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -181,13 +194,17 @@ class Cluster:
         self.kubeconfig.write_text(plane.kubeconfig())
         self.repository = folder / "repository"
 
-    def set(self, delivery: str, credential: str = "one") -> None:
+    def set(self, delivery: str, credential: str = "one", *, chains: bool = False) -> None:
         self.project.set_values(
-            {"settings": settings(delivery), "kubeconfig": self.plane.kubeconfig(), "credential": credential}
+            {
+                "settings": settings(delivery, chains=chains),
+                "kubeconfig": self.plane.kubeconfig(),
+                "credential": credential,
+            }
         )
 
-    def up(self, delivery: str, *arguments: str, fails: bool = False, credential: str = "one") -> str:
-        self.set(delivery, credential)
+    def up(self, delivery: str, *arguments: str, fails: bool = False, **more: Any) -> str:  # noqa: ANN401 -- fields of `set`
+        self.set(delivery, **more)
         said = self.project.up(*arguments, fails=fails)
         if not fails:
             assert self.project.changes() == {}, f"{delivery}: not settled"
@@ -373,6 +390,30 @@ def test_destroying_a_cluster_that_argo_cd_fills_takes_what_is_ours_and_says_wha
     assert gone
     assert all(" pipeline-service" in one for one in gone)
     assert cluster.project.names() == set()
+
+
+CHAINS = "chains.tekton.dev/pipelinerun"
+
+
+def test_what_chains_held_is_let_go_once_argo_cd_has_taken_chains_away(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.up("gitops", chains=True)
+    cluster.files(monkeypatch)
+    cluster.sync()
+    runs = "/apis/tekton.dev/v1/namespaces/default/pipelineruns"
+    metadata = {"name": "signed", "finalizers": [CHAINS, "example.com/others"]}
+    cluster.plane.create(
+        runs, {"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "metadata": metadata, "spec": {}}
+    )
+
+    def finalizers() -> list[str]:
+        return list(cluster.plane.get(f"{runs}/signed")["metadata"]["finalizers"])
+
+    cluster.up("gitops", chains=True, credential="two")
+    assert finalizers() == metadata["finalizers"]
+    cluster.up("gitops")
+    assert finalizers() == ["example.com/others"]
 
 
 def test_what_no_repository_holds_is_there_before_argo_cd_has_come(cluster: Cluster) -> None:

@@ -199,3 +199,5 @@ def test_thousands_of_objects_are_let_go_page_by_page(kubectl: Kubectl, tmp_path
 def test_a_resource_that_is_not_served_has_nothing_to_let_go(kubectl: Kubectl) -> None:
     for resource in ("walks.example.com", "runs.nobody.example.com"):
         assert list(kubectl.api.pages(resource)) == []
+    # Served, and there are none.
+    assert list(kubectl.api.pages("replicasets.apps")) == [[]]

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.fake_kubectl import manifest
+from tests.support.fake_kubectl import FakeKubectl, manifest
 from units.deliver import DIRECT, GITOPS, HANDOVER, deliver, read_delivery, undeliver
 from units.errors import KubectlError, UnitError
+from units.manifest import identify
 from units.request import Request, read_request
 
 if TYPE_CHECKING:
@@ -114,3 +115,52 @@ def test_a_cluster_in_handover_is_not_left(asked: str) -> None:
 def test_one_in_any_other_delivery_is(record: str, said: str) -> None:
     delivery = read_delivery({**ENVIRONMENT, "UNIT_DELIVERY": record})
     assert said in undeliver(Server(record), REQUEST, delivery)  # type: ignore[arg-type]
+
+
+RUN = {
+    **manifest("PipelineRun", "signed", "tekton.dev/v1", namespace="ci"),
+    "metadata": {
+        "name": "signed",
+        "namespace": "ci",
+        "finalizers": ["chains.tekton.dev/pipelinerun", "a.b/c"],
+    },
+}
+LET_GO = {
+    **ENVIRONMENT,
+    "UNIT_DELIVERY": GITOPS,
+    "UNIT_LET_GO": '[{"resource": "pipelineruns.tekton.dev", "finalizer": "chains.tekton.dev/pipelinerun"}]',
+    "UNIT_HOLDER": "tekton-chains/tekton-chains-controller",
+    "UNIT_WAIT_SECONDS": "0",
+}
+
+
+def test_finalizers_of_what_argo_cd_has_taken_away_are_taken_off_and_not_before() -> None:
+    # Argo CD deletes a release, and knows nothing of what it has put on objects of others.
+    kubectl = FakeKubectl()
+    chains = manifest("Deployment", "tekton-chains-controller", "apps/v1", "tekton-chains")
+    kubectl.add(copy.deepcopy(RUN), chains)
+
+    def finalizers() -> list[str]:
+        found = kubectl.named("signed")
+        assert found is not None
+        return list(found["metadata"]["finalizers"])
+
+    def go(held: str = "false") -> str:
+        variables = {**LET_GO, "UNIT_HELD": held}
+        return deliver(kubectl, read_request(variables), read_delivery(variables), "")  # type: ignore[arg-type]
+
+    # Where it never was by our doing, it is somebody else's.
+    go()
+    assert finalizers() == RUN["metadata"]["finalizers"]
+    go("true")
+    assert finalizers() == RUN["metadata"]["finalizers"]
+    for _ in range(2):
+        with pytest.raises(UnitError, match=r"Deployment tekton-chains/tekton-chains-controller is still th"):
+            go()
+    assert finalizers() == RUN["metadata"]["finalizers"]
+    del kubectl.objects[identify(chains)]
+    go()
+    assert finalizers() == ["a.b/c"]
+    kubectl.add(copy.deepcopy(RUN))
+    go()
+    assert finalizers() == RUN["metadata"]["finalizers"]
