@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from components.cluster_delivery import ClusterDeliveryArgs
 from components.delivery import Delivery
+from components.names import tenant_namespace
 from components.tekton import CHAINS_CONTROLLER, CHAINS_FINALIZERS, CHAINS_NAMESPACE
 from releases.catalog import TEKTON_CHAINS, TEKTON_PIPELINES
-from stacks import rendering
+from stacks import mapping, rendering
 
 if TYPE_CHECKING:
     import pulumi
@@ -77,3 +78,33 @@ def delivery(
         held=chains and TEKTON_CHAINS in delivered,
         after=after,
     )
+
+
+def places(environment: LoadedEnvironment, cluster: str) -> list[str]:
+    """Name the namespaces that a cluster's Argo CD applies and that hold Secrets of this program.
+
+    Parameters
+    ----------
+    environment
+        The environment.
+    cluster
+        Name of the cluster.
+
+    Returns
+    -------
+    list of str
+        Their names; none where this program makes the namespaces itself.
+    """
+    settings = environment.settings
+    if settings.compute_clusters[cluster].delivery is not Delivery.GITOPS:
+        return []
+    delivered = rendering.delivered_releases(environment, cluster)
+    found = {CHAINS_NAMESPACE} if TEKTON_CHAINS in delivered else set()
+    if settings.image_repository.pull_secret is not None:
+        for release in delivered:
+            found |= set(environment.release(cluster, release).contents.pod_namespaces)
+        for name, tenant in settings.tenants.items():
+            if tenant.cluster == cluster:
+                room = mapping.tenant_room(environment, name)
+                found |= {tenant_namespace(room.path, one) for one in room.namespaces}
+    return sorted(found)

@@ -199,6 +199,32 @@ def undeliver(kubectl: Kubectl, request: Request, delivery: Delivery) -> str:
     )
 
 
+def place(kubectl: Kubectl, request: Request, namespaces: Sequence[str]) -> str:
+    """Put namespaces there that Argo CD applies, so that Secrets can be put into them before it comes.
+
+    Parameters
+    ----------
+    kubectl
+        The cluster.
+    request
+        What names it.
+    namespaces
+        Their names.
+
+    Returns
+    -------
+    str
+        What was done, in a line.
+    """
+    _apply_as(kubectl, [_by_name(name) for name in namespaces])
+    return f"{request.name}: {len(namespaces)} namespaces are there"
+
+
+def _by_name(namespace: str) -> Manifest:
+    """Make the least of a namespace: all else of it is Argo CD's to say."""
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+
+
 def _refuse_a_jump(before: str | None, delivery: Delivery) -> None:
     if before is None or {before, delivery.wanted} != {DIRECT, GITOPS}:
         return
@@ -295,9 +321,7 @@ def _place_secrets(kubectl: Kubectl, delivery: Delivery) -> None:
     if not secrets:
         return
     places = sorted({one["metadata"]["namespace"] for one in secrets})
-    # By name alone: all else of these namespaces is Argo CD's to say.
-    namespaces = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in places]
-    _apply_as(kubectl, [*namespaces, *secrets])
+    _apply_as(kubectl, [*map(_by_name, places), *secrets])
 
 
 def _apply_as(kubectl: Kubectl, manifests: Sequence[Manifest]) -> None:

@@ -17,6 +17,7 @@ import yaml
 
 from releases.contents import Contents
 from releases.prepare import PreparedRelease
+from stacks.image_sources import Images
 from stacks.kubeconfigs import parse
 from stacks.loader import LoadedEnvironment
 from stacks.rendering import cluster_content, render
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 # The parts of stacks/environment.py that need no kcp and wait for no pod, wired as there.
 PROGRAM = """
 from components import retention_manifests, syncer_manifests
-from components.cluster_delivery import ClusterDelivery
+from components.cluster_delivery import ClusterDelivery, ClusterPlaces
 from components.compute_cluster import ComputeCluster, ComputeClusterArgs
 from components.delivery import Delivery
 from components.kubernetes_object import KubernetesObject, register_object, register_objects
@@ -55,8 +56,11 @@ if delivery is Delivery.DIRECT:
     before = (ClusterDelivery("east", mapping_delivery.delivery(environment, "east")),)
 cluster = targets.compute_cluster("east", environment, after=before)
 ground = ComputeCluster("east", ComputeClusterArgs(cluster=cluster))
+before = (ground,)
+if places := mapping_delivery.places(environment, "east"):
+    before += (ClusterPlaces("east", places, mapping_delivery.delivery(environment, "east", after=before)),)
 releases = [
-    Release(f"east-{name}", mapping.release_args(environment, "east", name, cluster, after=(ground,)))
+    Release(f"east-{name}", mapping.release_args(environment, "east", name, cluster, after=before))
     for name in ("tekton-pipelines", "api-syncagent-crds")
 ]
 part = Part("east")
@@ -140,12 +144,13 @@ RELEASES: dict[str, list[dict[str, Any]]] = {
 }
 
 
-def settings(delivery: str, *, chains: bool = False) -> dict[str, Any]:
+def settings(delivery: str, *, chains: bool = False, pulls: bool = False) -> dict[str, Any]:
     return {
         "kcp": {"kubeconfig": {"path": "kcp"}},
         "computeClusters": {"east": {"kubeconfig": {"path": "east"}, "delivery": delivery}},
         "tekton": {"chains": {"enabled": chains, "signingKey": {"secret": "key"}}},
         "tenants": {"demo": {"cluster": "east", "namespaces": ["default", "ci"]}},
+        "imageRepository": {"pullSecret": {"secret": "pull"}} if pulls else {},
         "argocd": {"enabled": True},
         "gitops": {"repository": "https://git.example.com/sre/clusters"},
     }
@@ -165,7 +170,11 @@ def loaded(given: dict[str, Any], kubeconfig: str) -> LoadedEnvironment:
         path.write_text(text)
         digest = hashlib.sha256(text.encode()).hexdigest()
         prepared[name] = PreparedRelease(
-            name=name, version="v1", sha256=digest, manifest=path, contents=Contents()
+            name=name,
+            version="v1",
+            sha256=digest,
+            manifest=path,
+            contents=Contents(pod_namespaces=("tekton-pipelines",) if name == "tekton-pipelines" else ()),
         )
     environment = LoadedEnvironment(
         stack="test",
@@ -173,6 +182,7 @@ def loaded(given: dict[str, Any], kubeconfig: str) -> LoadedEnvironment:
         kubeconfigs={"east": parse(kubeconfig, Path())},
         prepared={"east": prepared},
         folder=folder,
+        images=Images(pull_secret='{"auths": {}}' if given["imageRepository"] else None),
     )
     file = environment.kubeconfig_file("east")
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -194,10 +204,10 @@ class Cluster:
         self.kubeconfig.write_text(plane.kubeconfig())
         self.repository = folder / "repository"
 
-    def set(self, delivery: str, credential: str = "one", *, chains: bool = False) -> None:
+    def set(self, delivery: str, credential: str = "one", **more: bool) -> None:
         self.project.set_values(
             {
-                "settings": settings(delivery, chains=chains),
+                "settings": settings(delivery, **more),
                 "kubeconfig": self.plane.kubeconfig(),
                 "credential": credential,
             }
@@ -416,7 +426,30 @@ def test_what_chains_held_is_let_go_once_argo_cd_has_taken_chains_away(
     assert finalizers() == ["example.com/others"]
 
 
-def test_what_no_repository_holds_is_there_before_argo_cd_has_come(cluster: Cluster) -> None:
-    cluster.up("gitops")
+def test_what_no_repository_holds_is_there_before_argo_cd_has_come(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The pull secrets too: the first `up` failed, since their namespaces are Argo CD's.
+    cluster.up("gitops", pulls=True)
     cluster.kubectl("get", "--namespace=tekton-pipelines", "secret/webhook-certs")
     cluster.kubectl("get", "--namespace=pipeline-service-syncer", "secret/kcp-kubeconfig")
+    objects = list(cluster.files(monkeypatch).values())
+    of_tenants = [
+        one["metadata"]["name"]
+        for one in objects
+        if one["kind"] == "Namespace" and one["metadata"]["name"].startswith("demo-")
+    ]
+    assert len(of_tenants) == 2
+    for namespace in ("tekton-pipelines", *of_tenants):
+        cluster.kubectl("get", f"--namespace={namespace}", "secret/pipeline-service-pull")
+    namespaces = [one for one in objects if one["kind"] == "Namespace"]
+    before = uids(cluster.live(namespaces))
+
+    cluster.sync()
+    cluster.up("gitops", pulls=True)
+    live = cluster.live(namespaces)
+    assert uids(live).items() >= before.items()
+    for one in live.values():
+        if one["metadata"]["name"] in of_tenants:
+            assert "pod-security.kubernetes.io/enforce" in one["metadata"]["labels"]
+            assert "argocd-controller" in managers(one)

@@ -183,6 +183,36 @@ def test_what_chains_holds_is_let_go_where_argo_cd_takes_it_away(*, enabled: boo
     assert "UNIT_LET_GO" not in recorder.named("other-delivery").inputs["environment"]
 
 
+def test_secrets_come_after_the_namespaces_that_argo_cd_would_make_later() -> None:
+    chains = {"chains": {"enabled": True, "signingKey": {"secret": "signing-key"}}}
+    given = environment(
+        {"east": {"delivery": "gitops"}},
+        {"team-a": {"cluster": "east", "namespaces": ["default", "ci"]}},
+        argocd={"enabled": True},
+        gitops={"repository": "https://git.example.com/sre/clusters"},
+        imageRepository={"pullSecret": {"secret": "pull"}},
+        tekton=chains,
+    )
+    recorder, _ = record(given)
+    places = recorder.named("east-places")
+    assert "delete" not in {key for key, value in places.inputs.items() if value is not None}
+    there = json.loads(places.inputs["environment"]["UNIT_PLACES"])
+    secrets = [
+        one
+        for one in recorder.registrations.values()
+        if one.type == "kubernetes:core/v1:Secret" and one.inputs["metadata"]["namespace"] in there
+    ]
+    assert {one.inputs["metadata"]["namespace"] for one in secrets} == set(there)
+    assert len(there) >= 4
+    assert {one.urn for one in secrets if places.urn not in recorder.reaches(one.urn)} == set()
+
+
+def test_without_secrets_in_them_argo_cd_makes_all_namespaces() -> None:
+    for delivery in ("direct", "handover", "gitops"):
+        recorder, _ = record(settings(delivery))
+        assert not [one for one in recorder.registrations.values() if one.name.endswith("-places")]
+
+
 def test_on_openshift_a_chains_is_the_operators() -> None:
     recorder, _ = record(settings("gitops"))
     assert "UNIT_LET_GO" not in recorder.named("west-delivery").inputs["environment"]
