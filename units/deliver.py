@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from units.delete import let_go
-from units.errors import KubectlError, UnitError
+from units.errors import UnitError
 from units.live import change_metadata, live_objects
-from units.manifest import Identity, identify, in_apply_stages, parse
+from units.manifest import CRD, Identity, identify, in_apply_stages, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,6 +34,7 @@ GITOPS: Final = "gitops"
 _ARGO_MANAGER: Final = "argocd-controller"
 _ARGO_PREFIX: Final = "argocd.argoproj.io/"
 _APPLICATION: Final = "applications.argoproj.io"
+_APPLICATIONS: Final = "argoproj.io/v1alpha1"
 _CREDENTIAL_MANAGER: Final = "pipeline-service-credential"
 
 _PULUMI: Final = re.compile(r"pulumi-(resource-)?kubernetes(-[0-9a-f]+)?")
@@ -140,6 +141,8 @@ def deliver(kubectl: Kubectl, request: Request, delivery: Delivery, stdin: str) 
     before, objects, held = _recorded(kubectl, request)
     held = held or delivery.held
     _refuse_a_jump(before, delivery)
+    if delivery.wanted != DIRECT:
+        _require_application(kubectl, delivery)
     if delivery.wanted == HANDOVER:
         objects = _handed_over(delivery, stdin)
         _record(kubectl, request, HANDOVER, objects, held=held)
@@ -383,20 +386,45 @@ def _owners_patch(found: Manifest, kept: list[dict[str, Any]]) -> Manifest:
     return {"managedFields": kept or [{}]}
 
 
+def _application(kubectl: Kubectl, delivery: Delivery) -> Manifest | None:
+    namespace, _, name = delivery.application.partition("/")
+    there = Identity(api_version=_APPLICATIONS, kind="Application", namespace=namespace, name=name)
+    [found] = kubectl.api.each(kubectl.api.find, [there])
+    return found
+
+
+def _require_application(kubectl: Kubectl, delivery: Delivery) -> None:
+    """Refuse to leave a cluster to an Argo CD that follows nothing.
+
+    So it is after a way to `direct` that failed between the Application's end and Argo CD's own unit: to the
+    engine that unit is as it was.
+    """
+    definition = Identity(api_version="apiextensions.k8s.io/v1", kind=CRD, namespace="", name=_APPLICATION)
+    if kubectl.api.each(kubectl.api.find, [definition]) != [None] and not _application(kubectl, delivery):
+        entry = delivery.key.rpartition(".")[0]
+        raise UnitError(
+            f'{delivery.key}: "{delivery.wanted}": the Application {delivery.application} is not there, so'
+            f" Argo CD applies nothing; raise {entry}.incarnation by one and run pulumi up: that makes it anew"
+        )
+
+
 def _dismiss_application(kubectl: Kubectl, delivery: Delivery) -> None:
     """Remove the Application, and nothing with it: from now on nobody else changes the objects back."""
-    namespace, _, name = delivery.application.partition("/")
-    if not name:
-        return
-    here = f"--namespace={namespace}"
-    try:
-        found = kubectl.get(_APPLICATION, name, here, patient=False)
-    except KubectlError as error:
-        if "the server doesn't have a resource type" in error.stderr:
-            return
-        raise
+    found = _application(kubectl, delivery)
     if found is None:
         return
+    namespace, _, name = delivery.application.partition("/")
+    here = f"--namespace={namespace}"
+    resources = (found.get("status") or {}).get("resources") or []
+    left = [one for one in resources if one.get("requiresPruning")]
+    if left:
+        named = ", ".join(f"{one['kind']} {one['name']}" for one in left[:_SHOWN])
+        more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
+        raise UnitError(
+            f'{delivery.key}: "{DIRECT}": Argo CD has yet to remove what left the repository: {named}{more};'
+            " nobody would do so after it; nothing was changed; wait until its Application is Synced (what is"
+            " marked Prune=false is yours to delete), and run pulumi up anew"
+        )
     if found["metadata"].get("finalizers"):
         # Its finalizer is what deletes everything that it has applied.
         patch = '{"metadata":{"finalizers":null}}'

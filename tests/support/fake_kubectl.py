@@ -69,10 +69,6 @@ class FakeKubectl:
                 return ""
             case ("delete", "--ignore-not-found", *_):
                 return self._delete([identify(item) for item in json.loads(stdin)["items"]])
-            case ("delete", "configmap", name, *_):
-                return self._delete(
-                    [one for one in self.objects if (one.kind, one.name) == ("ConfigMap", name)]
-                )
             case ("delete", resource, selector, place, *_) if selector.startswith("--selector="):
                 label = selector.removeprefix("--selector=")
                 return self._delete(
@@ -86,6 +82,9 @@ class FakeKubectl:
                 )
             case ("delete", resource, "--all", *_):
                 return self._mark(resource)
+            case ("delete", resource, name, *_):
+                named = [one for one in self.objects if one.name == name]
+                return self._delete([one for one in named if _serves(_plural(resource), one)])
             case ("get", "workspaces.tenancy.kcp.io", name, *_) if server:
                 return f"workspace/{name}" if name in self.workspaces else ""
         message = f"an unexpected command: {arguments}"
@@ -183,6 +182,11 @@ class FakeApi:
         """One object a page."""
         found = [item for one, item in self._kubectl.objects.items() if _serves(resource, one)]
         yield from ([_versioned(item)] for item in found)
+
+
+def _plural(resource: str) -> str:
+    """A resource as kubectl takes it, in the plural: it takes the singular, too."""
+    return resource if "." in resource or resource.endswith("s") else f"{resource}s"
 
 
 def _versioned(item: Object) -> Object:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.fake_kubectl import FakeKubectl, manifest
+from tests.support.fake_kubectl import FakeKubectl, definition, manifest
 from units.deliver import DIRECT, GITOPS, HANDOVER, deliver, read_delivery, undeliver
 from units.errors import KubectlError, UnitError
 from units.manifest import identify
@@ -26,6 +26,7 @@ ENVIRONMENT = {
     "UNIT_NAMESPACE": "pipeline-service",
     "UNIT_FIELD_MANAGER": "pipeline-service",
     "UNIT_DELIVERY_KEY": "computeClusters.east.delivery",
+    "UNIT_APPLICATION": "argocd/pipeline-service",
 }
 REQUEST: Request = read_request(ENVIRONMENT)
 ARGO = {"manager": "argocd-controller", "operation": "Apply"}
@@ -54,8 +55,8 @@ class Server:
     def each(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
         return [function(item) for item in items]
 
-    def find(self, _identity: Identity) -> dict[str, Any]:
-        return copy.deepcopy(self.object)
+    def find(self, identity: Identity) -> dict[str, Any] | None:
+        return copy.deepcopy(self.object) if identity.kind == "ConfigMap" else None
 
     def apply(self, sent: dict[str, Any], _manager: str) -> None:
         self.recorded.append(sent["data"]["delivery"])
@@ -164,3 +165,51 @@ def test_finalizers_of_what_argo_cd_has_taken_away_are_taken_off_and_not_before(
     kubectl.add(copy.deepcopy(RUN))
     go()
     assert finalizers() == RUN["metadata"]["finalizers"]
+
+
+APPLICATIONS = definition("Application", "argoproj.io")
+
+
+def application(*resources: dict[str, Any]) -> dict[str, Any]:
+    status = {"resources": list(resources)}
+    return manifest("Application", "pipeline-service", "argoproj.io/v1alpha1", "argocd", status=status)
+
+
+def in_handover() -> FakeKubectl:
+    kubectl = FakeKubectl()
+    record = {"data": {"delivery": HANDOVER, "objects": "[]"}}
+    kubectl.add({**manifest("ConfigMap", "delivery", namespace="pipeline-service"), **record}, APPLICATIONS)
+    return kubectl
+
+
+def delivered(kubectl: FakeKubectl, wanted: str) -> str:
+    variables = {**ENVIRONMENT, "UNIT_DELIVERY": wanted}
+    return deliver(kubectl, REQUEST, read_delivery(variables), "[]")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wanted", [HANDOVER, GITOPS])
+def test_a_cluster_is_not_left_to_an_argo_cd_that_follows_nothing(wanted: str) -> None:
+    # After a way to direct that failed halfway, the engine saw no change in the unit of the Application.
+    kubectl = in_handover()
+    with pytest.raises(
+        UnitError, match=r"argocd/pipeline-service is not there, .*raise computeClusters\.east\."
+    ):
+        delivered(kubectl, wanted)
+    kubectl.add(application())
+    assert delivered(kubectl, wanted).startswith(wanted)
+
+
+def test_what_argo_cd_has_yet_to_remove_is_not_left_behind() -> None:
+    kubectl = in_handover()
+    kubectl.add(
+        application(
+            {"kind": "ConfigMap", "name": "stays"},
+            {"kind": "ConfigMap", "name": "leaves", "requiresPruning": True},
+        )
+    )
+    with pytest.raises(UnitError, match=r"has yet to remove what left the repository: ConfigMap leaves;"):
+        delivered(kubectl, DIRECT)
+    assert kubectl.named("pipeline-service", "Application")
+    kubectl.add(application({"kind": "ConfigMap", "name": "stays"}))
+    delivered(kubectl, DIRECT)
+    assert not kubectl.named("pipeline-service", "Application")
