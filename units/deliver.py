@@ -404,7 +404,7 @@ def _require_application(kubectl: Kubectl, delivery: Delivery) -> None:
         entry = delivery.key.rpartition(".")[0]
         raise UnitError(
             f'{delivery.key}: "{delivery.wanted}": the Application {delivery.application} is not there, so'
-            f" Argo CD applies nothing; raise {entry}.incarnation by one and run pulumi up: that makes it anew"
+            f" Argo CD applies nothing; raise {entry}.incarnation and run pulumi up, which makes it anew"
         )
 
 
