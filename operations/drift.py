@@ -35,7 +35,7 @@ _KUBECONFIG_SUFFIX: Final = ".kubeconfig"
 _APPLY_SUFFIX: Final = "-apply"
 _PROBE_SECONDS: Final = 15
 _AT_ONCE: Final = 4
-"""Units compared at once: each starts a few kubectl processes, which are what takes the time."""
+"""Units compared at once: each starts a kubectl, and sends it eight requests at once."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import signal
 import socket
 import subprocess
 import tempfile
@@ -128,7 +130,11 @@ class Api:
     def close(self) -> None:
         """End the proxy, and with it what is still asked."""
         self._stdin.close()
-        self._process.wait(_STOP_SECONDS)
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
         self._stdout.close()
         self._pool.shutdown(cancel_futures=True)
         for connection in self._connections:

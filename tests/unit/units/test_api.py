@@ -110,6 +110,18 @@ def test_the_proxy_and_whatever_it_started_end_with_it_and_nobody_else_reaches_i
     assert not folder.exists()
 
 
+def test_a_proxy_that_does_not_end_when_told_is_killed(
+    kubectl: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Else a unit that has done its work would fail on a machine that is slow just then.
+    monkeypatch.setattr("units.api._STOP_SECONDS", 0.1)
+    monkeypatch.setattr("units.api._UNTIL_WE_END", 'kubectl "$@" & exec >&- 2>&-; wait')
+    api = Api([])
+    process = int(kubectl.read_text())
+    api.close()
+    wait_until_gone(process)
+
+
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_runner_that_is_killed_leaves_no_proxy(kubectl: Path, sent: signal.Signals) -> None:
     program = (
