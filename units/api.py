@@ -291,7 +291,8 @@ class Api:
         Parameters
         ----------
         resource
-            `<resource>.<group>`; where the server doesn't serve it, there are none.
+            `<resource>.<group>`, or `<resource>` of the core group; where the server doesn't serve it, there
+            are none.
 
         Raises
         ------
@@ -316,7 +317,10 @@ class Api:
         """Find the version of a resource that the server prefers."""
         plural, _, group = resource.partition(".")
         try:
-            version = self._send("GET", f"/apis/{group}")["preferredVersion"]["groupVersion"]
+            # The core group stands in no list of groups, and has one version.
+            version = (
+                self._send("GET", f"/apis/{group}")["preferredVersion"]["groupVersion"] if group else "v1"
+            )
         except KubectlError as error:
             if NOT_FOUND not in error.stderr:
                 raise

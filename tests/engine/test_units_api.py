@@ -201,3 +201,9 @@ def test_a_resource_that_is_not_served_has_nothing_to_let_go(kubectl: Kubectl) -
         assert list(kubectl.api.pages(resource)) == []
     # Served, and there are none.
     assert list(kubectl.api.pages("replicasets.apps")) == [[]]
+
+
+def test_resources_of_the_core_group_which_stands_in_no_list_of_groups_are_listed(kubectl: Kubectl) -> None:
+    found = [item for page in kubectl.api.pages("namespaces") for item in page]
+    assert "kube-system" in {item["metadata"]["name"] for item in found}
+    assert {(item["apiVersion"], item["kind"]) for item in found} == {("v1", "Namespace")}
