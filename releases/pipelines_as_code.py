@@ -63,7 +63,9 @@ _CLUSTER_ROLES: Final[Mapping[str, tuple[Rule, ...]]] = {
     "pipeline-as-code-controller-clusterrole": (_rule(_GROUP, "repositories", "get", "list"),),
     "pipeline-as-code-watcher-clusterrole": (
         _rule(_GROUP, "repositories", "get", "list", "watch"),
-        _rule("tekton.dev", "pipelineruns", "get", "list", "watch"),
+        # Patch, for its finalizer: with a tenant's namespace its binding there goes, too, and maybe first; a
+        # run that then kept the finalizer would keep the namespace for ever.
+        _rule("tekton.dev", "pipelineruns", "get", "list", "watch", "patch"),
     ),
 }
 """What is left of these for the whole cluster: what they look for, wherever it is."""
@@ -77,7 +79,7 @@ TENANT_RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     WATCHER: (
         _rule("", "secrets", "get", "delete"),
         _rule(_GROUP, "repositories", "update"),
-        _rule("tekton.dev", "pipelineruns", "delete", "update", "patch"),
+        _rule("tekton.dev", "pipelineruns", "delete", "update"),
         _rule("tekton.dev", "taskruns", "get", "list"),
         _rule("", "pods/log", "get"),
         _rule("", "events", "create", "update", "patch"),
