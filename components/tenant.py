@@ -109,7 +109,8 @@ class Tenant(pulumi.ComponentResource):
                 wait_for=manifests.wait_for(repositories=place.repositories is not None),
                 drain=[
                     *(f"{plural}.tekton.dev" for plural in PIPELINE_RESOURCES),
-                    *(manifests.REPOSITORY_DRAIN if place.repositories else ()),
+                    # Also where Pipelines as Code is off: it may have been on, and what it left is held.
+                    *manifests.REPOSITORY_DRAIN,
                 ],
                 release_finalizers=[FINALIZER],
                 cancel=["pipelineruns.tekton.dev"] if place.stopped else [],

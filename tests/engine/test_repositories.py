@@ -342,8 +342,9 @@ def test_gitea_is_refused_since_nobody_checks_its_signatures(place: Place) -> No
 
 
 def test_a_token_of_the_app_is_not_widened(place: Place) -> None:
-    settings = {"settings": {"github_app_token_scope_repos": ["team-b/app"]}}
-    assert "github_app_token_scope_repos is refused" in str(place.refusal(repository(OWN[0], **settings)))
+    settings = {"github_app_token_scope_repos": ["team-b/app"]}
+    said = place.refusal(repository(OWN[0], settings=settings))
+    assert "github_app_token_scope_repos is refused" in str(said)
     assert place.refusal(repository(OWN[0], settings={"policy": {"ok_to_test": ["x"]}})) is None
 
 

@@ -333,12 +333,16 @@ def test_the_agent_copies_repositories_and_named_secrets_and_writes_them_in_tena
     assert bound == ["demo.a.default-syncer"]
 
 
-def test_a_tenant_that_goes_takes_its_repositories_and_secrets_while_the_agent_lives() -> None:
-    recorder, _ = record(environment({"a": {}}, {"demo": DEMO}, pipelinesAsCode={"enabled": True}))
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_tenant_that_goes_takes_its_repositories_and_secrets_while_the_agent_lives(
+    *, enabled: bool
+) -> None:
+    # Where it is off, it may have been on: what it left would hold up the workspace.
+    recorder, _ = record(environment({"a": {}}, {"demo": DEMO}, pipelinesAsCode={"enabled": enabled}))
     drained = json.loads(recorder.named("demo-apply").inputs["environment"]["UNIT_DRAIN"])
     assert drained[-2:] == ["repositories.pipelinesascode.tekton.dev", "secrets"]
-    waited = str(recorder.named("demo-ready").inputs["environment"])
-    assert "repositories" in waited
+    waited = recorder.named("demo-ready").inputs["environment"]["UNIT_WAIT"]
+    assert ("repositories" in waited) is enabled
 
 
 def test_an_external_tenants_owner_reads_off_the_outputs_what_the_agent_asks_for() -> None:
