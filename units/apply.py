@@ -105,7 +105,7 @@ def _apply_all(kubectl: Kubectl, request: Request, manifests: Sequence[Manifest]
     # release's own objects can only be read once the server serves their kind.
     _server_side_apply(kubectl, request, [manifest for manifest in manifests if manifest not in later])
     if later:
-        wait_established(kubectl, definitions, seconds=_ESTABLISHED_SECONDS)
+        wait_established(kubectl, map(identify, definitions), seconds=_ESTABLISHED_SECONDS)
         _server_side_apply(kubectl, request, later)
 
 

@@ -7,13 +7,14 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
 from units.errors import KubectlError, UnitError
-from units.manifest import CRD, identify, parse
+from units.inventory import inventory_name, read_inventory
+from units.manifest import CRD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from units.kubectl import Kubectl
-    from units.manifest import Manifest
+    from units.manifest import Identity
     from units.request import Condition, Request
 
 _RESOURCES: Final = {"Deployment": "deployments.apps", "StatefulSet": "statefulsets.apps"}
@@ -21,8 +22,10 @@ _PAUSE_SECONDS: Final = 1.0
 _STEP_SECONDS: Final = 15
 
 
-def wait(kubectl: Kubectl, request: Request, stdin: str) -> str:
+def wait(kubectl: Kubectl, request: Request) -> str:
     """Wait until a unit's definitions are served, its workloads run, and its conditions hold.
+
+    What these are stands in the unit's record, so that the manifest is not needed a second time.
 
     Parameters
     ----------
@@ -30,8 +33,6 @@ def wait(kubectl: Kubectl, request: Request, stdin: str) -> str:
         The API server.
     request
         The unit.
-    stdin
-        What stands on standard input.
 
     Returns
     -------
@@ -41,12 +42,12 @@ def wait(kubectl: Kubectl, request: Request, stdin: str) -> str:
     Raises
     ------
     UnitError
-        It took too long; names what doesn't hold and why.
+        It took too long; names what doesn't hold and why. Or something else is recorded than was asked for.
     """
-    manifests = parse(request.manifest(stdin))
+    objects = _applied(kubectl, request)
     deadline = time.monotonic() + request.wait_seconds
-    wait_established(kubectl, manifests, seconds=max(1, request.wait_seconds))
-    workloads = _workloads(manifests)
+    wait_established(kubectl, objects, seconds=max(1, request.wait_seconds))
+    workloads = _workloads(objects)
     for namespace, names in sorted(workloads.items()):
         _wait_for_workloads(kubectl, namespace, names, deadline)
     for condition in request.conditions:
@@ -58,14 +59,27 @@ def wait(kubectl: Kubectl, request: Request, stdin: str) -> str:
     return f"{request.title}: " + (", ".join(f"{n} {what}" for what, n in held.items() if n) or "is there")
 
 
-def wait_established(kubectl: Kubectl, manifests: Iterable[Manifest], *, seconds: int) -> None:
+def _applied(kubectl: Kubectl, request: Request) -> frozenset[Identity]:
+    """Read what was applied, and make sure that it is what was asked for."""
+    recorded = read_inventory(kubectl, request)
+    if recorded is None or recorded.applied != request.sha256:
+        found = f"the manifest {recorded.applied}" if recorded and recorded.applied else "nothing"
+        raise UnitError(
+            f"{request.name}: {found} is recorded as applied in ConfigMap "
+            f"{request.namespace}/{inventory_name(request.name)}, but {request.sha256} is to be waited for; "
+            "raise the entry's incarnation to apply it anew"
+        )
+    return recorded.objects
+
+
+def wait_established(kubectl: Kubectl, objects: Iterable[Identity], *, seconds: int) -> None:
     """Wait until CustomResourceDefinitions are served.
 
     Parameters
     ----------
     kubectl
         The API server.
-    manifests
+    objects
         The objects among which they are; the others don't matter.
     seconds
         How long that may take.
@@ -75,11 +89,7 @@ def wait_established(kubectl: Kubectl, manifests: Iterable[Manifest], *, seconds
     UnitError
         It took too long.
     """
-    names = [
-        f"customresourcedefinitions/{identify(manifest).name}"
-        for manifest in manifests
-        if manifest["kind"] == CRD
-    ]
+    names = [f"customresourcedefinitions/{one.name}" for one in sorted(objects) if one.kind == CRD]
     if not names:
         return
     timeout = f"--timeout={seconds}s"
@@ -89,10 +99,9 @@ def wait_established(kubectl: Kubectl, manifests: Iterable[Manifest], *, seconds
         raise UnitError(f"a CustomResourceDefinition is not established: {error}") from None
 
 
-def _workloads(manifests: list[Manifest]) -> dict[str, list[tuple[str, str]]]:
+def _workloads(objects: Iterable[Identity]) -> dict[str, list[tuple[str, str]]]:
     found: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for manifest in manifests:
-        identity = identify(manifest)
+    for identity in sorted(objects):
         if identity.kind in _RESOURCES:
             found[identity.namespace].append((identity.kind, identity.name))
     return found
