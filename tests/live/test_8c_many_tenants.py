@@ -33,6 +33,7 @@ pytestmark = [
 
 UP = ("up", "--yes", "--skip-preview")
 PREVIEW = ("preview", "--expect-no-changes")
+HOME = "root:pipeline-service:tenants"
 
 
 class Site(Checkout):
@@ -67,6 +68,14 @@ class Site(Checkout):
     def kubectl(self, context: str, *arguments: str) -> str:
         return self.run("kubectl", f"--context={context}", *arguments)
 
+    def objects(self, path: str, *arguments: str) -> list[dict[str, Any]]:
+        """List objects of a workspace."""
+        address = self.kubectl("kcp", "config", "view", "--minify", "--output=jsonpath={..server}")
+        server = f"--server={address.partition('/clusters/')[0]}/clusters/{path}"
+        listed = self.kubectl("kcp", server, "get", *arguments, "--output=json")
+        items: list[dict[str, Any]] = json.loads(listed)["items"]
+        return items
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
@@ -83,9 +92,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 def workspaces(site: Site) -> Mapping[str, str]:
     """The tenants' workspaces and their phases."""
-    path = "/clusters/root:pipeline-service:tenants/apis/tenancy.kcp.io/v1alpha1/workspaces"
-    items = json.loads(site.kubectl("kcp", "get", f"--raw={path}"))["items"]
-    return {item["metadata"]["name"]: item["status"]["phase"] for item in items}
+    found = site.objects(HOME, "workspaces")
+    return {one["metadata"]["name"]: one["status"]["phase"] for one in found}
 
 
 def test_many_tenants_come_stay_and_go_by_one_up_each(site: Site) -> None:
@@ -100,13 +108,10 @@ def test_many_tenants_come_stay_and_go_by_one_up_each(site: Site) -> None:
         f"each: {(many.processor - one.processor) / more * 1000:.0f} ms of processor,"
         f" {(many.mebibytes - one.mebibytes) / more:.2f} MiB\n"
     )
-    # What one of the last made is there, and works.
-    path = f"/clusters/root:pipeline-service:tenants:{names[-1]}"
-    binding = json.loads(
-        site.kubectl("kcp", "get", f"--raw={path}/apis/apis.kcp.io/v1alpha2/apibindings/pipelines")
-    )
-    assert binding["status"]["phase"] == "Bound"
-    assert {"pipelineruns", "tasks"} <= {one["resource"] for one in binding["status"]["boundResources"]}
+    for name in (names[1], names[-1]):
+        bindings = {one["metadata"]["name"]: one for one in site.objects(f"{HOME}:{name}", "apibindings")}
+        bound = bindings["pipelines"]["status"]["boundResources"]
+        assert {"pipelineruns", "tasks"} <= {one["resource"] for one in bound}
 
     site.tenants(1)
     site.pulumi(f"{more} tenants removed, up", *UP)
