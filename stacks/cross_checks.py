@@ -13,7 +13,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from components.delivery import Delivery
-from stacks import argocd_checks, image_checks, partial, quota_checks, release_checks, tekton_checks
+from stacks import (
+    argocd_checks,
+    image_checks,
+    partial,
+    pipelines_as_code_checks,
+    quota_checks,
+    release_checks,
+    tekton_checks,
+)
 from stacks.problems import Problem, key_path, nearest, shown
 from stacks.settings import DEFAULT_POOL, TENANTS, KcpSettings
 from stacks.tenant_settings import NetworkSettings, TenantSettings
@@ -65,6 +73,7 @@ def cross_check(sections: Entry) -> list[Problem]:
         *quota_checks.check(sections),
         *release_checks.check(sections),
         *tekton_checks.check(sections),
+        *pipelines_as_code_checks.check(sections),
     ]
 
 

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from components import openshift_pipelines
 from components.names import tenant_namespace
+from components.tenant_manifests import bound_resources, claims
 from stacks.outputs import (
     ApiExportOutputs,
     ComputeClusterOutputs,
     EnvironmentOutputs,
     GatewayOutputs,
     KcpOutputs,
+    PermissionClaimOutputs,
     SigningOutputs,
     TenantOutputs,
 )
@@ -53,7 +55,7 @@ def describe(environment: LoadedEnvironment) -> EnvironmentOutputs:
                 pool=cluster.pool,
                 state=cluster.state,
                 distribution=cluster.distribution,
-                api_export=ApiExportOutputs(path=settings.compute_path, name=name),
+                api_export=_api_export(environment, name),
                 releases=_releases(environment, name),
             )
             for name, cluster in sorted(settings.compute_clusters.items())
@@ -63,6 +65,19 @@ def describe(environment: LoadedEnvironment) -> EnvironmentOutputs:
         signing=SigningOutputs(
             public_key=None if environment.signing_key is None else environment.signing_key.public
         ),
+    )
+
+
+def _api_export(environment: LoadedEnvironment, cluster: str) -> ApiExportOutputs:
+    repositories = environment.settings.pipelines_as_code.enabled
+    return ApiExportOutputs(
+        path=environment.settings.compute_path,
+        name=cluster,
+        permission_claims=tuple(
+            PermissionClaimOutputs(group=group, resource=resource)
+            for group, resource in claims(repositories=repositories)
+        ),
+        resources=bound_resources(repositories=repositories),
     )
 
 

@@ -34,6 +34,7 @@ from stacks import (
     mapping_argocd,
     mapping_delivery,
     mapping_images,
+    mapping_pipelines_as_code,
     rendering,
     targets,
 )
@@ -103,7 +104,10 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
         cluster = clusters[name] = targets.compute_cluster(name, environment, after=before)
         export = ClusterApiExport(name, ClusterApiExportArgs(compute=compute, cluster=name, protect=protect))
         images = mapping_images.image_policy(environment, name)
-        ground = ComputeCluster(name, ComputeClusterArgs(cluster=cluster, images=images))
+        repositories = mapping_pipelines_as_code.repository_rules(settings, name)
+        ground = ComputeCluster(
+            name, ComputeClusterArgs(cluster=cluster, images=images, repositories=repositories)
+        )
         before_releases = (ground,) if is_canary(settings, name) else (ground, *canaries)
         # delivery: gitops. Secrets lie in namespaces that Argo CD applies, whenever it comes.
         if places := mapping_delivery.places(environment, name):
@@ -121,7 +125,7 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
         argocds = () if argocd is None else (ArgoCd(name, argocd),)
         # Tekton's release; on a cluster of distribution openshift, the operator that brings it.
         pipelines = mapping.tekton(environment, name, cluster, after=before_releases)
-        # Triggers and Chains, where they are wanted.
+        # Triggers, Chains and Pipelines as Code, where they are wanted.
         more = mapping.beside_pipelines(environment, name, cluster, after=before_releases)
         tekton = TektonControllers(name, TektonControllersArgs(pipelines=pipelines, more=more))
         syncers[name] = Syncer(
@@ -137,6 +141,7 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
                 ),
                 # The section syncer, the same for every cluster.
                 pods=mapping.agent_pods(environment, name),
+                repositories=repositories is not None,
                 # It publishes Tekton's kinds in the export.
                 after=(export, tekton),
             ),

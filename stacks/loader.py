@@ -19,6 +19,7 @@ from releases.fetch import Directory, Published, Source
 from releases.files import RUN_FOLDER, in_project, write_atomic
 from releases.prepare import PreparedRelease, prepare
 from stacks.backends import state_warnings
+from stacks.github_app import GitHubApp, read_github_app
 from stacks.image_checks import not_served
 from stacks.image_sources import Images, read_images, read_without_secrets
 from stacks.kubeconfig_sources import Sources
@@ -63,6 +64,8 @@ class LoadedEnvironment:
         The stack's secret texts, by the keys of its configuration.
     signing_key
         What Tekton Chains signs with; None without it.
+    github_app
+        The GitHub App of Pipelines as Code; None without one.
     """
 
     stack: str
@@ -73,6 +76,7 @@ class LoadedEnvironment:
     images: Images = field(default_factory=Images)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     signing_key: SigningKey | None = None
+    github_app: GitHubApp | None = None
 
     @property
     def kcp(self) -> Kubeconfig:
@@ -157,6 +161,8 @@ def load(project: Path | None = None) -> LoadedEnvironment:
     problems += wrong
     signing_key, wrong = read_signing_key(settings.tekton.chains, values)
     problems += wrong
+    github_app, wrong = read_github_app(settings.pipelines_as_code, root, values)
+    problems += wrong
     prepared = _prepared(settings, images, root, folder, problems)
     if problems:
         raise SettingsError(problems)
@@ -169,6 +175,7 @@ def load(project: Path | None = None) -> LoadedEnvironment:
         images=images,
         secrets={key: value for key, value in values.items() if key in secrets and isinstance(value, str)},
         signing_key=signing_key,
+        github_app=github_app,
     )
     if not pulumi.runtime.is_dry_run():
         for name, kubeconfig in targets.items():

@@ -24,14 +24,9 @@ from stacks.vocabulary import (
 Replicas = Annotated[int, Field(strict=True, ge=1, le=5)]
 
 
-class SyncerSettings(Section):
-    """The agent that copies between kcp and a cluster, one on each cluster."""
+class PodSizeSettings(Section):
+    """What each pod of a part gets."""
 
-    replicas: Replicas = Field(
-        default=1,
-        title="Replicas",
-        description="Pods on each cluster; one works, the others stand by to take over.",
-    )
     cpu_request: Quantity = Field(
         default="50m", title="CPU request", description="CPU (cores) reserved for each pod."
     )
@@ -41,7 +36,7 @@ class SyncerSettings(Section):
     memory_limit: Quantity = Field(
         default="512Mi",
         title="Memory limit",
-        description="Memory (bytes) beyond which a pod is killed; need grows with the copied objects.",
+        description="Memory (bytes) beyond which a pod is killed; need grows with the objects it works on.",
     )
 
     @model_validator(mode="after")
@@ -52,6 +47,16 @@ class SyncerSettings(Section):
                 "raise memoryLimit, or lower memoryRequest",
             )
         return self
+
+
+class SyncerSettings(PodSizeSettings):
+    """The agent that copies between kcp and a cluster, one on each cluster."""
+
+    replicas: Replicas = Field(
+        default=1,
+        title="Replicas",
+        description="Pods on each cluster; one works, the others stand by to take over.",
+    )
 
 
 class TlsSettings(Section):

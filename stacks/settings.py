@@ -14,6 +14,7 @@ from stacks.part_settings import (
     MonitoringSettings,
     SyncerSettings,
 )
+from stacks.pipelines_as_code_settings import PipelinesAsCodeSettings
 from stacks.problems import refuse
 from stacks.sections import Section
 from stacks.tekton_settings import TektonSettings
@@ -261,6 +262,11 @@ class EnvironmentSettings(Section):
     )
     tekton: TektonSettings = Field(
         default=TektonSettings(), title="Tekton", description="Tekton on the clusters."
+    )
+    pipelines_as_code: PipelinesAsCodeSettings = Field(
+        default=PipelinesAsCodeSettings(),
+        title="Pipelines as Code",
+        description="What makes runs of pipelines that lie in tenants' Git repositories.",
     )
     argocd: ArgoCdSettings = Field(
         default=ArgoCdSettings(), title="Argo CD", description="Argo CD on the clusters."

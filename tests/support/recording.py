@@ -20,6 +20,7 @@ from releases.contents import Contents
 from releases.prepare import PreparedRelease
 from stacks import rendering
 from stacks.environment import compose
+from stacks.github_app import GitHubApp
 from stacks.image_sources import read_images
 from stacks.kubeconfigs import Kubeconfig
 from stacks.loader import LoadedEnvironment
@@ -44,6 +45,7 @@ CONTENTS = {
 }
 """What made-up releases hold."""
 
+GITHUB_APP = GitHubApp(app_id=12, private_key="made-up-app-key", webhook_secret="made-up-app-secret")
 SIGNING_KEY = SigningKey(private="made-up-private-key", public="made-up-public-key")
 
 REGISTRY_PASSWORD = "made-up-registry-password"
@@ -192,6 +194,9 @@ def loaded(settings: EnvironmentSettings) -> LoadedEnvironment:
         images=images,
         secrets=defaultdict(lambda: CREDENTIAL),
         signing_key=SIGNING_KEY if settings.tekton.chains.enabled else None,
+        github_app=GITHUB_APP
+        if settings.pipelines_as_code.enabled and settings.pipelines_as_code.github_app
+        else None,
     )
 
 
