@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from local.haproxy import haproxy_image
 from local.image_parts import (
     NONROOT,
     PATH,
@@ -106,6 +107,7 @@ def base_images(sources: Sources) -> tuple[ImageSpec, ...]:
             },
             certificates=certificates,
         ),
+        haproxy_image(sources),
         busybox_image(BUSYBOX_IMAGE, sources.busybox, user="0:0"),
         busybox_image(SHELL_IMAGE, sources.busybox, user=NONROOT),
         # What a sandbox's first process has to do: exist, reap orphans where processes share a namespace, and

@@ -27,6 +27,9 @@ API_SYNCAGENT_CRDS: Final = "api-syncagent-crds"
 PYTHON_IMAGE: Final = "docker.io/library/python:3.11-slim-bookworm"
 """Python with its standard library, for scripts of our own; on the embedded clusters it is Debian 12's."""
 
+HAPROXY_IMAGE: Final = "docker.io/library/haproxy:2.6.22-bookworm"
+"""HAProxy of the long-term series that Debian 12 has, too: tests and embedded clusters run Debian's."""
+
 CATALOG_FILE: Final = Path(__file__).parent / "catalog.yaml"
 
 

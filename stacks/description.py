@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from components import openshift_pipelines
 from components.names import tenant_namespace
 from components.tenant_manifests import bound_resources, claims
+from stacks import mapping_gateway
 from stacks.outputs import (
     ApiExportOutputs,
     ComputeClusterOutputs,
@@ -33,6 +34,7 @@ def describe(environment: LoadedEnvironment) -> EnvironmentOutputs:
     """
     settings = environment.settings
     url = environment.kcp.kcp_url
+    gateway_url = mapping_gateway.url(settings)
     tenants = {}
     for name, tenant in sorted(settings.tenants.items()):
         path = settings.tenant_path(name)
@@ -40,6 +42,7 @@ def describe(environment: LoadedEnvironment) -> EnvironmentOutputs:
             workspace=path,
             url=f"{url}/clusters/{path}",
             cluster=tenant.cluster,
+            events_url=None if gateway_url is None else f"{gateway_url}/tenants/{name}",
             namespaces={namespace: tenant_namespace(path, namespace) for namespace in tenant.namespaces},
         )
     return EnvironmentOutputs(
@@ -56,12 +59,13 @@ def describe(environment: LoadedEnvironment) -> EnvironmentOutputs:
                 state=cluster.state,
                 distribution=cluster.distribution,
                 api_export=_api_export(environment, name),
+                events_url=mapping_gateway.events_url(settings, name),
                 releases=_releases(environment, name),
             )
             for name, cluster in sorted(settings.compute_clusters.items())
         },
         tenants=tenants,
-        gateway=GatewayOutputs(),
+        gateway=GatewayOutputs(url=gateway_url),
         signing=SigningOutputs(
             public_key=None if environment.signing_key is None else environment.signing_key.public
         ),

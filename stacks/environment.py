@@ -16,7 +16,9 @@ from components.argocd import ArgoCd
 from components.cluster_delivery import ClusterDelivery, ClusterPlaces
 from components.compute_cluster import ComputeCluster, ComputeClusterArgs
 from components.delivery import Delivery, ignore_differences
+from components.events_listener import EventsListener
 from components.external_tenant import ExternalTenant, ExternalTenantArgs
+from components.gateway import Gateway
 from components.kcp_workspace import (
     KcpWorkspace,
     KcpWorkspaceArgs,
@@ -33,6 +35,7 @@ from stacks import (
     mapping,
     mapping_argocd,
     mapping_delivery,
+    mapping_gateway,
     mapping_images,
     mapping_pipelines_as_code,
     rendering,
@@ -153,12 +156,15 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
             name, mapping.retention(environment, name, compute, cluster, after=(syncers[name],))
         )
         parts[name] += [ground, *argocds, tekton, syncers[name], retention]
+    # gateway: Git events come in on its clusters, and go to the one that serves their repository: on a
+    # gateway's own cluster to Pipelines as Code itself, elsewhere to the events listener before it.
+    for name in sorted(clusters):
+        parts[name] += _events(environment, name, clusters[name], after=tuple(parts[name]))
     # delivery: gitops. What its Argo CD applies needs what no repository holds, and tenants need that.
     for name in mapping_delivery.watched(environment, Delivery.GITOPS):
         after = tuple(parts[name])
         args = mapping_delivery.delivery(environment, name, credential=syncers[name].credential, after=after)
         ClusterDelivery(name, args)
-    # The gateway will stand here: Git events to the clusters above.
 
     # tenants: each a workspace in kcp, ours or (external) someone else's, and its place: namespaces with a
     # quota on the cluster that its entry names. After both, a unit (a command with kcp's kubeconfig, so no
@@ -204,3 +210,20 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
     for name in mapping_delivery.watched(environment, Delivery.HANDOVER):
         ClusterDelivery(name, mapping_delivery.delivery(environment, name, after=tuple(parts[name])))
     return description.describe(environment)
+
+
+def _events(
+    environment: LoadedEnvironment,
+    name: str,
+    cluster: pulumi.ProviderResource,
+    *,
+    after: tuple[pulumi.Resource, ...],
+) -> list[pulumi.Resource]:
+    """Compose what brings Git events to a cluster: a gateway, what gateways on others reach, or both."""
+    made: list[pulumi.Resource] = []
+    if mapping_gateway.listens(environment.settings, name):
+        listener = mapping_gateway.events_listener(environment, name, cluster, after=after)
+        made.append(EventsListener(name, listener))
+    if name in environment.settings.gateway.clusters:
+        made.append(Gateway(name, mapping_gateway.gateway(environment, name, cluster, after=after)))
+    return made

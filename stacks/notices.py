@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _NOT_ACTED_ON: Final[Mapping[str, str]] = {
-    "gateway": "no gateway is installed",
     "monitoring": "no ServiceMonitor is made",
 }
 """By section: what is the case instead."""

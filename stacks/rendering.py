@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 from components import compute_cluster, openshift_pipelines, retention_manifests, syncer_manifests
 from components.delivery import SYNC_OPTIONS, SYNC_WAVE, Delivery, is_bootstrap
 from releases.catalog import ARGO_CD, ARGO_CD_HA
-from stacks import mapping, mapping_images, mapping_pipelines_as_code, mapping_releases, rendered_yaml
+from stacks import (
+    mapping,
+    mapping_gateway,
+    mapping_images,
+    mapping_pipelines_as_code,
+    mapping_releases,
+    rendered_yaml,
+)
 from stacks.vocabulary import Distribution
 from units.manifest import CRD, identify, parse
 
@@ -93,6 +100,7 @@ def own_objects(environment: LoadedEnvironment, cluster: str) -> dict[str, list[
             retention_manifests.job(cluster, mapping.retention_pods(environment, cluster)),
         ],
     }
+    folders |= mapping_gateway.own_objects(environment, cluster)
     if environment.settings.compute_clusters[cluster].distribution is Distribution.OPENSHIFT:
         setup = mapping_releases.on_openshift(environment.settings, environment.images)
         folders["tekton"] = [

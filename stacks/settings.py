@@ -8,12 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from components.delivery import Delivery
 from stacks.argocd_settings import ArgoCdSettings, GitopsSettings
+from stacks.gateway_settings import EventsSettings, GatewaySettings
 from stacks.image_settings import ImageRepositorySettings
-from stacks.part_settings import (
-    GatewaySettings,
-    MonitoringSettings,
-    SyncerSettings,
-)
+from stacks.part_settings import MonitoringSettings, SyncerSettings
 from stacks.pipelines_as_code_settings import PipelinesAsCodeSettings
 from stacks.problems import refuse
 from stacks.sections import Section
@@ -205,6 +202,14 @@ class ComputeClusterSettings(Section):
         description=(
             "Who applies what runs on it: direct (this program); gitops (its Argo CD, from the GitOps"
             " repository); handover (the step between the two, in both directions)."
+        ),
+    )
+    events: EventsSettings | None = Field(
+        default=None,
+        title="Events",
+        description=(
+            "Where gateways on other clusters reach it; none: only a gateway on the cluster itself brings it"
+            " events."
         ),
     )
 

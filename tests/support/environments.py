@@ -122,7 +122,9 @@ def _cluster(by: random.Random, name: str) -> Entry:
         "incarnation": by.randint(0, 3),
         "adopt": by.sample(["tekton-pipelines", "api-syncagent-crds"], by.randint(0, 2)),
     }
-    return {"kubeconfig": _kubeconfig(by, name), **_some(by, optional)}
+    # Always: gateways elsewhere have to reach it.
+    events = {"host": f"{name}.events.example.com"}
+    return {"kubeconfig": _kubeconfig(by, name), "events": events, **_some(by, optional)}
 
 
 def _canary(by: random.Random) -> Entry:
@@ -179,7 +181,11 @@ def sections(by: random.Random, *, clusters: int, tenants: int) -> Sections:
         made = with_tenant(by, made)
     if clusters and by.random() < 0.5:
         there = [name for name, entry in made["computeClusters"].items() if entry.get("state") != "gone"]
-        made["gateway"] = {"clusters": there[:2], "host": "events.example.com"}
+        made["gateway"] = {
+            "clusters": there[:2],
+            "host": "events.example.com",
+            "mutualTls": {"secret": f"{SECRET}-events"},
+        }
         # Somebody has to listen where it takes events to.
         made["pipelinesAsCode"] = _PARTS["pipelinesAsCode"]
     return made

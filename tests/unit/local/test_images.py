@@ -21,7 +21,7 @@ from local.toolchain.catalog import (
     TEKTON_NEXT,
     TEKTON_TRIGGERS,
 )
-from releases.catalog import API_SYNCAGENT_CRDS, PYTHON_IMAGE, TEKTON_PIPELINES, find
+from releases.catalog import API_SYNCAGENT_CRDS, HAPROXY_IMAGE, PYTHON_IMAGE, TEKTON_PIPELINES, find
 
 RELEASED = (TEKTON, TEKTON_NEXT, TEKTON_TRIGGERS, TEKTON_CHAINS, PIPELINES_AS_CODE, ARGO_CD)
 
@@ -36,6 +36,7 @@ PROGRAMS = {
     "git": "git",
     "gpg": "gpg",
     "gpg-agent": "gpg-agent",
+    "haproxy": "haproxy",
     "perl": "perl",
     "python3": "python3",
     "redis-server": "redis-server",
@@ -143,6 +144,15 @@ def test_the_resolvers_image_holds_what_its_deployment_and_the_git_resolver_star
     assert expected <= spec.files.keys()
     assert spec.symlinks[str(host / "git-core" / "git-remote-https")] == "git-remote-http"
     assert b"65532" in spec.files["/etc/passwd"].source  # type: ignore[operator]
+
+
+def test_haproxy_ends_in_good_order_by_the_signal_of_upstreams_image_and_can_pause_before(host: Path) -> None:
+    spec = catalog(host)[HAPROXY_IMAGE]
+    assert spec.stop_signal == "SIGUSR1"
+    assert "/usr/bin/haproxy" in spec.files
+    assert spec.symlinks["/usr/bin/sleep"] == "busybox"
+    # Of what the package depends on, only what runs.
+    assert not [path for path in spec.files if "perl" in path]
 
 
 def test_all_that_may_call_out_trust_the_hosts_authorities(host: Path) -> None:
