@@ -39,6 +39,8 @@ test-engine: $(STAMP) ## Tests on the real engine and real API servers
 
 test-live: $(STAMP) ## Tests on the embedded environment with real nodes
 	@$(PYTHON) -m local up
+	@# Built here: on a cold machine it takes longer than a test may.
+	@$(PYTHON) -m local provide argo-cd
 	@eval "$$($(PYTHON) -m local env)" && $(PYTHON) -m pytest -p no:randomly tests/live
 
 bench: $(STAMP) ## Measure what the project itself costs, beside the embedded environment, which stays as it is

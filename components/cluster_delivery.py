@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _RUN: Final = ".venv/bin/python -m units"
 DELIVER_SCRIPT: Final = f"{_RUN} deliver"
 UNDELIVER_SCRIPT: Final = f"{_RUN} undeliver"
+PLACE_SCRIPT: Final = f"{_RUN} place"
 
 _APPLICATION: Final = f"{NAMESPACE}/{argocd_manifests.APPLICATION}"
 """Namespace and name of Argo CD's Application for the cluster's folder."""
@@ -51,6 +52,13 @@ class ClusterDeliveryArgs:
     credential
         Digest of the agent's kubeconfig for kcp, which Argo CD doesn't know; None where Argo CD doesn't
         apply the agent.
+    let_go
+        Finalizers that what Argo CD applies puts on objects of others, `{resource, finalizer}`, and that
+        nobody takes off any more where it is not wanted any more.
+    holder
+        Namespace and name of the Deployment whose pods put them there, with a slash between.
+    held
+        Whether it is wanted.
     after
         What must be registered before it.
     """
@@ -63,6 +71,9 @@ class ClusterDeliveryArgs:
     objects: tuple[Manifest, ...] = field(default=(), repr=False)
     manifests: tuple[str, ...] = ()
     credential: pulumi.Input[str] | None = None
+    let_go: Sequence[Mapping[str, str]] = ()
+    holder: str = ""
+    held: bool = False
     after: tuple[pulumi.Resource, ...] = field(default=(), repr=False)
 
 
@@ -103,6 +114,10 @@ def environment(args: ClusterDeliveryArgs) -> dict[str, pulumi.Input[str]]:
     }
     if args.manifests:
         made["UNIT_MANIFESTS"] = json.dumps(sorted(args.manifests))
+    if args.let_go:
+        made["UNIT_LET_GO"] = json.dumps([dict(one) for one in args.let_go], sort_keys=True)
+        made["UNIT_HOLDER"] = args.holder
+        made["UNIT_HELD"] = "true" if args.held else "false"
     if args.state == "gone":
         made["UNIT_ABANDONED"] = "true"
     if args.credential is not None:
@@ -157,6 +172,58 @@ class ClusterDelivery(pulumi.ComponentResource):
             self._unchanged: pulumi.Output[bool] = command.environment.apply(
                 lambda before: refuse_change(name, args.delivery, before)
             )
+
+
+class ClusterPlaces(pulumi.ComponentResource):
+    """Namespaces that a cluster's Argo CD applies, there before it comes: Secrets are put into them.
+
+    They are made by name alone and never deleted by this: they are Argo CD's.
+
+    Parameters
+    ----------
+    name
+        Name of the compute cluster.
+    namespaces
+        Their names.
+    args
+        The cluster's delivery.
+    opts
+        Pulumi's options.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        namespaces: Sequence[str],
+        args: ClusterDeliveryArgs,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("pipeline-service:delivery:ClusterPlaces", name, None, opts)
+        places = json.dumps(sorted(namespaces))
+        variables: dict[str, pulumi.Input[str]] = {
+            "UNIT_NAME": "places",
+            "UNIT_SHA256": digest(places),
+            "UNIT_KUBECONFIG": args.kubeconfig,
+            "UNIT_NAMESPACE": OPERATOR_NAMESPACE,
+            "UNIT_FIELD_MANAGER": FIELD_MANAGER,
+            "UNIT_INCARNATION": str(args.incarnation),
+            "UNIT_PLACES": places,
+        }
+        if args.state == "gone":
+            variables["UNIT_ABANDONED"] = "true"
+        local.Command(
+            f"{name}-places",
+            create=PLACE_SCRIPT,
+            update=PLACE_SCRIPT,
+            environment=variables,
+            add_previous_output_in_env=False,
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=list(args.after),
+                ignore_changes=["*"] if args.state == "unreachable" else [],
+            ),
+        )
+        self.register_outputs({})
 
 
 def refuse_change(name: str, wanted: str, before: Mapping[str, str] | None) -> bool:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from components.kubernetes_object import Manifest
 
 CHAINS_NAMESPACE: Final = "tekton-chains"
+CHAINS_CONTROLLER: Final = "tekton-chains-controller"
 
 CHAINS_FINALIZERS: Final = (
     {"resource": "pipelineruns.tekton.dev", "finalizer": "chains.tekton.dev/pipelinerun"},

@@ -17,8 +17,8 @@ from operations.overview import Facts
 from operations.stack_file import put
 from stacks.vocabulary import KCP_TARGET, ClusterState
 from units.compare import compare
-from units.errors import KubectlError, UnitError
-from units.kubectl import Kubectl, passes_by_itself
+from units.errors import KubectlError, UnitError, passes_by_itself
+from units.kubectl import Kubectl
 from units.request import read_request
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _KUBECONFIG_SUFFIX: Final = ".kubeconfig"
 _APPLY_SUFFIX: Final = "-apply"
 _PROBE_SECONDS: Final = 15
 _AT_ONCE: Final = 4
-"""Units compared at once: each starts a few kubectl processes, which are what takes the time."""
+"""Units compared at once: each starts a kubectl, and sends it eight requests at once."""
 
 
 @dataclass(frozen=True, kw_only=True)

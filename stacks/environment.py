@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from components.api_export import ClusterApiExport, ClusterApiExportArgs
 from components.argocd import ArgoCd
-from components.cluster_delivery import ClusterDelivery
+from components.cluster_delivery import ClusterDelivery, ClusterPlaces
 from components.compute_cluster import ComputeCluster, ComputeClusterArgs
 from components.delivery import Delivery, ignore_differences
 from components.external_tenant import ExternalTenant, ExternalTenantArgs
@@ -105,6 +105,10 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
         images = mapping_images.image_policy(environment, name)
         ground = ComputeCluster(name, ComputeClusterArgs(cluster=cluster, images=images))
         before_releases = (ground,) if is_canary(settings, name) else (ground, *canaries)
+        # delivery: gitops. Secrets lie in namespaces that Argo CD applies, whenever it comes.
+        if places := mapping_delivery.places(environment, name):
+            args = mapping_delivery.delivery(environment, name, after=before_releases)
+            before_releases += (ClusterPlaces(name, places, args),)
         # argocd: an instance of its own, closed and narrow. By the entry's delivery it applies what follows.
         argocd = mapping_argocd.argocd(
             environment,

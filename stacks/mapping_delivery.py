@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 from components.cluster_delivery import ClusterDeliveryArgs
 from components.delivery import Delivery
-from stacks import rendering
+from components.names import tenant_namespace
+from components.tekton import CHAINS_CONTROLLER, CHAINS_FINALIZERS, CHAINS_NAMESPACE
+from releases.catalog import TEKTON_CHAINS, TEKTON_PIPELINES
+from stacks import mapping, rendering
 
 if TYPE_CHECKING:
     import pulumi
@@ -54,6 +57,9 @@ def delivery(
     """
     entry = environment.settings.compute_clusters[cluster]
     handed = entry.delivery is Delivery.HANDOVER
+    delivered = rendering.delivered_releases(environment, cluster)
+    # On OpenShift its operator may bring a Chains of its own.
+    chains = entry.delivery is not Delivery.DIRECT and TEKTON_PIPELINES in delivered
     return ClusterDeliveryArgs(
         cluster_name=cluster,
         kubeconfig=str(environment.kubeconfig_file(cluster)),
@@ -63,12 +69,42 @@ def delivery(
         objects=tuple(one for part in rendering.own_objects(environment, cluster).values() for one in part)
         if handed
         else (),
-        manifests=tuple(
-            str(environment.release(cluster, name).manifest)
-            for name in rendering.delivered_releases(environment, cluster)
-        )
+        manifests=tuple(str(environment.release(cluster, name).manifest) for name in delivered)
         if entry.delivery is not Delivery.DIRECT
         else (),
         credential=credential if entry.delivery is Delivery.GITOPS else None,
+        let_go=CHAINS_FINALIZERS if chains else (),
+        holder=f"{CHAINS_NAMESPACE}/{CHAINS_CONTROLLER}" if chains else "",
+        held=chains and TEKTON_CHAINS in delivered,
         after=after,
     )
+
+
+def places(environment: LoadedEnvironment, cluster: str) -> list[str]:
+    """Name the namespaces that a cluster's Argo CD applies and that hold Secrets of this program.
+
+    Parameters
+    ----------
+    environment
+        The environment.
+    cluster
+        Name of the cluster.
+
+    Returns
+    -------
+    list of str
+        Their names; none where this program makes the namespaces itself.
+    """
+    settings = environment.settings
+    if settings.compute_clusters[cluster].delivery is not Delivery.GITOPS:
+        return []
+    delivered = rendering.delivered_releases(environment, cluster)
+    found = {CHAINS_NAMESPACE} if TEKTON_CHAINS in delivered else set()
+    if settings.image_repository.pull_secret is not None:
+        for release in delivered:
+            found |= set(environment.release(cluster, release).contents.pod_namespaces)
+        for name, tenant in settings.tenants.items():
+            if tenant.cluster == cluster:
+                room = mapping.tenant_room(environment, name)
+                found |= {tenant_namespace(room.path, one) for one in room.namespaces}
+    return sorted(found)

@@ -1,21 +1,22 @@
-"""Run a unit: `python -m units apply|wait|delete`, or a delivery: `python -m units deliver|undeliver`."""
+"""Run a unit: `python -m units apply|wait|delete`, or a delivery: `… deliver|undeliver|place`."""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from typing import Final
 
 from units.apply import apply
 from units.delete import delete
-from units.deliver import deliver, read_delivery, undeliver
+from units.deliver import deliver, place, read_delivery, undeliver
 from units.errors import UnitError
 from units.kubectl import Kubectl
 from units.request import read_request
 from units.wait import wait
 
 _USAGE: Final = 2
-_VERBS: Final = ("apply", "wait", "delete", "deliver", "undeliver")
+_VERBS: Final = ("apply", "wait", "delete", "deliver", "undeliver", "place")
 
 
 def main(arguments: list[str]) -> int:
@@ -24,7 +25,8 @@ def main(arguments: list[str]) -> int:
     Parameters
     ----------
     arguments
-        What to do: `apply`, `wait` or `delete` a unit; `deliver` or `undeliver` what is on a cluster.
+        What to do: `apply`, `wait` or `delete` a unit; `deliver` or `undeliver` what is on a cluster, or
+        `place` what must be there before.
 
     Returns
     -------
@@ -47,6 +49,8 @@ def main(arguments: list[str]) -> int:
                 done = undeliver(kubectl, request, read_delivery(os.environ))
             elif verb == "wait":
                 done = wait(kubectl, request)
+            elif verb == "place":
+                done = place(kubectl, request, json.loads(os.environ["UNIT_PLACES"]))
             else:
                 stdin = sys.stdin.read() if request.manifest_file is None else ""
                 if verb == "deliver":

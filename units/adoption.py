@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final
 
-from units.errors import MODIFIED, KubectlError, UnitError
-from units.live import live_objects
+from units.errors import UnitError
+from units.live import change_metadata, live_objects
 from units.manifest import CRD, identify
 
 if TYPE_CHECKING:
@@ -26,14 +25,13 @@ _TRACKING: Final = "argocd.argoproj.io/tracking-id"
 _OUR_APPLICATION: Final = "pipeline-service:"
 """How an Argo CD marks what our Application delivers, where the delivery is gitops."""
 
-_TAKE_OVER_TRIES: Final = 10
-"""How often an object is read anew whose controller changed it meanwhile."""
+_LAST_APPLIED: Final = "f:kubectl.kubernetes.io/last-applied-configuration"
+"""What `kubectl apply` writes of itself, as a field's owner is told."""
 
 _TOOLS: Final = ("kubectl", "helm")
 """How the names of field managers begin that are people's tools; others are controllers at work."""
 
 _NAMED: Final = 3
-_FIELDS: Final = "--show-managed-fields"
 
 
 def refuse_foreign(kubectl: Kubectl, request: Request, manifests: Iterable[Manifest]) -> None:
@@ -60,8 +58,8 @@ def refuse_foreign(kubectl: Kubectl, request: Request, manifests: Iterable[Manif
     if not telling:
         return
     foreign = {
-        str(identify(dict(item))): _managers(item)
-        for item in live_objects(kubectl, telling, _FIELDS).values()
+        str(identify(item)): _managers(item)
+        for item in live_objects(kubectl, telling).values()
         if not _is_ours(item, request)
     }
     if foreign:
@@ -74,7 +72,7 @@ def refuse_foreign(kubectl: Kubectl, request: Request, manifests: Iterable[Manif
         )
 
 
-def take_over(kubectl: Kubectl, request: Request, manifests: Sequence[Manifest]) -> None:
+def take_over(kubectl: Kubectl, request: Request, manifests: Sequence[Manifest]) -> list[Manifest]:
     """Take objects out of the hands of those who applied them before.
 
     A field that two have applied stays until both drop it: what a later version drops would stay for ever.
@@ -89,61 +87,40 @@ def take_over(kubectl: Kubectl, request: Request, manifests: Sequence[Manifest])
         The unit, which has been applied.
     manifests
         Its objects.
+
+    Returns
+    -------
+    list of dict
+        Those that are to be applied once more: fields that `kubectl apply` has set are the unit's now, and
+        leave where its manifest doesn't have them.
     """
-    for item in live_objects(kubectl, map(identify, manifests), _FIELDS).values():
-        _take_over(kubectl, request, item)
+    live = live_objects(kubectl, map(identify, manifests))
+    again = {key for key, item in live.items() if any(map(_is_client_side, _owners(item)))}
+    change_metadata(kubectl, request.field_manager, live.values(), lambda item: _in_our_hands(item, request))
+    return [manifest for manifest in manifests if identify(manifest).key in again]
 
 
-def _take_over(kubectl: Kubectl, request: Request, item: Mapping[str, Any]) -> None:
-    identity = identify(dict(item))
-    version = f".{identity.api_version.rpartition('/')[2]}.{identity.group}" if identity.group else ""
-    place = [f"--namespace={identity.namespace}"] if identity.namespace else []
-    for tried in range(1, _TAKE_OVER_TRIES + 1):
-        metadata = item["metadata"]
-        fields = metadata.get("managedFields", [])
-        kept = [one for one in fields if one["manager"] == request.field_manager or not _is_a_tools(one)]
-        if kept == fields:
-            return
-        try:
-            kubectl.run(
-                "patch",
-                f"{identity.kind}{version}",
-                identity.name,
-                *place,
-                "--type=merge",
-                # Of a definition this is larger than an argument may be.
-                "--patch-file=/dev/stdin",
-                stdin=json.dumps(
-                    {"metadata": {"managedFields": kept, "resourceVersion": metadata["resourceVersion"]}}
-                ),
-                # The same bytes would be refused for ever: a workload that rolls out was changed meanwhile.
-                patient=False,
-            )
-        except KubectlError as error:
-            if MODIFIED not in error.stderr or tried == _TAKE_OVER_TRIES:
-                raise
-        else:
-            return
-        found = list(live_objects(kubectl, [identity], _FIELDS).values())
-        if not found:
-            return
-        (item,) = found
+def _in_our_hands(item: Manifest, request: Request) -> Manifest:
+    owners = _owners(item)
+    kept = [one for one in owners if one["manager"] == request.field_manager or not _is_a_tools(one)]
+    moved = [one for one in owners if _is_client_side(one)]
+    for number, one in enumerate(kept):
+        if moved and one["manager"] == request.field_manager and one["operation"] == "Apply":
+            fields = one["fieldsV1"]
+            for entry in moved:
+                fields = _together(fields, entry["fieldsV1"])
+            kept[number] = {**one, "fieldsV1": fields}
+    return {} if kept == owners else {"managedFields": kept}
 
 
-def holders(kubectl: Kubectl, manifests: Sequence[Manifest], managers: Sequence[str]) -> list[str]:
-    """Name the objects in which managers hold fields: kubectl doesn't, where it tells of a conflict.
+def _together(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _together(one.get(key, {}), other.get(key, {})) for key in one.keys() | other.keys()}
 
-    Parameters
-    ----------
-    kubectl
-        The API server.
-    manifests
-        The objects.
-    managers
-        Names of field managers.
-    """
-    found = live_objects(kubectl, map(identify, manifests), _FIELDS).values()
-    return sorted(str(identify(dict(item))) for item in found if _managers(item) & set(managers))
+
+def _is_client_side(entry: Mapping[str, Any]) -> bool:
+    """Tell whether it is what `kubectl apply` held: whoever set its annotation has applied all its fields."""
+    annotations = entry.get("fieldsV1", {}).get("f:metadata", {}).get("f:annotations", {})
+    return entry["operation"] == "Update" and _LAST_APPLIED in annotations
 
 
 def _is_a_tools(entry: Mapping[str, Any]) -> bool:
@@ -151,7 +128,7 @@ def _is_a_tools(entry: Mapping[str, Any]) -> bool:
     return applied and not entry.get("subresource")
 
 
-def _is_ours(item: Mapping[str, Any], request: Request) -> bool:
+def _is_ours(item: Manifest, request: Request) -> bool:
     managers = _managers(item)
     tracked = (item["metadata"].get("annotations") or {}).get(_TRACKING, "")
     return request.field_manager in managers or (
@@ -159,6 +136,10 @@ def _is_ours(item: Mapping[str, Any], request: Request) -> bool:
     )
 
 
-def _managers(item: Mapping[str, Any]) -> set[str]:
+def _managers(item: Manifest) -> set[str]:
     """List who has set fields of an object, its controllers' status aside."""
-    return {one["manager"] for one in item["metadata"].get("managedFields", []) if not one.get("subresource")}
+    return {one["manager"] for one in _owners(item) if not one.get("subresource")}
+
+
+def _owners(item: Manifest) -> list[dict[str, Any]]:
+    return list(item["metadata"].get("managedFields") or [])

@@ -5,20 +5,19 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from units.adoption import holders, refuse_foreign, take_over
+from units.adoption import refuse_foreign, take_over
 from units.cancel import cancel
 from units.delete import delete_objects
-from units.errors import KubectlError, UnitError
+from units.errors import RefusedError, UnitError
 from units.inventory import read_inventory, write_inventory
 from units.manifest import (
     CRD,
     Identity,
     defined_kinds,
     identify,
-    in_apply_order,
+    in_apply_stages,
     in_delete_stages,
     parse,
-    serialize,
 )
 from units.wait import wait_established
 
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from units.request import Request
 
 _ESTABLISHED_SECONDS: Final = 60
-_APPLY_SECONDS: Final = 600
 _DELETE_SECONDS: Final = 120
 
 _FIELD: Final = re.compile(r"(?:^- |: )(\..+)$", re.MULTILINE)
@@ -59,7 +57,7 @@ def apply(kubectl: Kubectl, request: Request, stdin: str) -> str:
     UnitError
         An object was refused, or something couldn't be done in time.
     """
-    manifests = in_apply_order(parse(request.manifest(stdin)))
+    manifests = parse(request.manifest(stdin))
     wanted = frozenset(identify(manifest) for manifest in manifests)
     _apply_home(kubectl, request, manifests)
     recorded = read_inventory(kubectl, request)
@@ -70,7 +68,7 @@ def apply(kubectl: Kubectl, request: Request, stdin: str) -> str:
     write_inventory(kubectl, request, wanted | before, "applying")
     _apply_all(kubectl, request, manifests)
     if request.adopt:
-        take_over(kubectl, request, manifests)
+        _server_side_apply(kubectl, request, take_over(kubectl, request, manifests))
     kept = _prune(kubectl, wanted, before)
     write_inventory(kubectl, request, wanted | kept, "applied")
     pruned = len(_dropped(wanted, before)) - len(kept)
@@ -105,35 +103,41 @@ def _apply_all(kubectl: Kubectl, request: Request, manifests: Sequence[Manifest]
     # release's own objects can only be read once the server serves their kind.
     _server_side_apply(kubectl, request, [manifest for manifest in manifests if manifest not in later])
     if later:
-        wait_established(kubectl, map(identify, definitions), seconds=_ESTABLISHED_SECONDS)
+        kinds = {(identity.group, identity.kind) for identity in map(identify, later)}
+        needed = [one for one in definitions if defined_kinds([one]) & kinds]
+        wait_established(kubectl, map(identify, needed), seconds=_ESTABLISHED_SECONDS)
         _server_side_apply(kubectl, request, later)
 
 
 def _server_side_apply(kubectl: Kubectl, request: Request, manifests: Sequence[Manifest]) -> None:
-    if not manifests:
-        return
     # Fields that somebody else holds are left alone, and reported, on the first application, unless the unit
     # has them by right. A raised incarnation is the order to mend: it takes them back.
-    force = ["--force-conflicts"] if request.force or request.adopt or request.incarnation else []
-    try:
-        kubectl.run(
-            "apply",
-            "--server-side",
-            f"--field-manager={request.field_manager}",
-            *force,
-            "--filename=-",
-            stdin=serialize(manifests),
-            seconds=_APPLY_SECONDS,
-        )
-    except KubectlError as error:
-        if managers := sorted(set(_CONFLICT.findall(error.stderr))):
-            fields = ", ".join(dict.fromkeys(_FIELD.findall(error.stderr)))
-            objects = ", ".join(holders(kubectl, manifests, managers))
-            raise UnitError(
-                f"{request.name}: fields are held by {', '.join(managers)}: {fields} in {objects}; "
-                "raise the entry's incarnation to take them back"
-            ) from None
-        raise UnitError(f"{request.name}: {error}") from None
+    force = request.force or request.adopt or request.incarnation > 0
+    for stage in in_apply_stages(manifests):
+        try:
+            kubectl.api.each(
+                lambda manifest: kubectl.api.apply(manifest, request.field_manager, force=force), stage
+            )
+        except RefusedError as error:
+            raise UnitError(f"{request.name}: {_reasons(error)}") from None
+
+
+def _reasons(refused: RefusedError) -> str:
+    held = {
+        identify(manifest): error.stderr
+        for manifest, error in refused.errors
+        if _CONFLICT.search(error.stderr)
+    }
+    if not held:
+        return str(refused)
+    said = "\n".join(held.values())
+    fields = ", ".join(dict.fromkeys(_FIELD.findall(said)))
+    reasons = [str(error) for manifest, error in refused.errors if identify(manifest) not in held]
+    reasons.append(
+        f"fields are held by {', '.join(sorted(set(_CONFLICT.findall(said))))}: {fields} in"
+        f" {', '.join(map(str, sorted(held)))}; raise the entry's incarnation to take them back"
+    )
+    return "; ".join(reasons)
 
 
 def _dropped(wanted: frozenset[Identity], before: frozenset[Identity]) -> list[Identity]:

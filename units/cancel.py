@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from units.errors import UNSERVED, KubectlError, UnitError
-from units.manifest import serialize
 
 if TYPE_CHECKING:
     from units.kubectl import Kubectl
@@ -13,7 +12,6 @@ if TYPE_CHECKING:
 
 _CANCELLED: Final = "Cancelled"
 _ROUNDS: Final = 5
-_APPLY_SECONDS: Final = 300
 
 
 def cancel(kubectl: Kubectl, request: Request) -> int:
@@ -54,28 +52,16 @@ def cancel(kubectl: Kubectl, request: Request) -> int:
 
 
 def _cancel(kubectl: Kubectl, request: Request, items: list[dict[str, Any]]) -> None:
-    kubectl.run(
-        "apply",
-        "--server-side",
-        f"--field-manager={request.field_manager}",
-        "--force-conflicts",
-        "--filename=-",
-        stdin=serialize(
-            [
-                {
-                    "apiVersion": item["apiVersion"],
-                    "kind": item["kind"],
-                    "metadata": {
-                        key: item["metadata"][key] for key in ("name", "namespace", "resourceVersion")
-                    },
-                    "spec": {"status": _CANCELLED},
-                }
-                for item in items
-            ]
-        ),
-        seconds=_APPLY_SECONDS,
-        patient=False,
-    )
+    cancelled = [
+        {
+            "apiVersion": item["apiVersion"],
+            "kind": item["kind"],
+            "metadata": {key: item["metadata"][key] for key in ("name", "namespace", "resourceVersion")},
+            "spec": {"status": _CANCELLED},
+        }
+        for item in items
+    ]
+    kubectl.api.each(lambda one: kubectl.api.apply(one, request.field_manager), cancelled, patient=False)
 
 
 def _unfinished(kubectl: Kubectl, request: Request) -> list[dict[str, Any]]:

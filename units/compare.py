@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from units.apply import is_in_use
-from units.errors import KubectlError
+from units.errors import KubectlError, passes_by_itself
 from units.inventory import inventory_name, read_inventory
-from units.kubectl import passes_by_itself
-from units.live import live_objects, printed_items
-from units.manifest import Identity, identify, parse, serialize
+from units.live import live_objects
+from units.manifest import Identity, identify, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from units.kubectl import Kubectl
     from units.manifest import Manifest
     from units.request import Request
-
-_SECONDS: Final = 300
 
 _SERVERS_OWN: Final = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "uid")
 """Metadata that the server writes, and that an application may change even where nothing else does."""
@@ -145,35 +142,18 @@ def _changes(
     request: Request,
     manifests: Sequence[Manifest],
     live: Mapping[tuple[str, str, str, str], Mapping[str, Any]],
-) -> Iterator[Difference]:
-    if not manifests:
-        return
-    try:
-        text = kubectl.run(
-            "apply",
-            "--server-side",
-            "--dry-run=server",
-            "--force-conflicts",
-            f"--field-manager={request.field_manager}",
-            "--output=json",
-            "--filename=-",
-            stdin=serialize(manifests),
-            patient=False,
-            seconds=_SECONDS,
-        )
-    except KubectlError as error:
-        if passes_by_itself(error.stderr, 0):
-            raise
-        if len(manifests) > 1:  # kubectl prints none of them where the server refuses one
-            for manifest in manifests:
-                yield from _changes(kubectl, request, [manifest], live)
-            return
-        identity = identify(manifests[0])
-        # The server quotes what it refuses.
-        reason = "" if identity.kind == "Secret" else str(error)
-        yield Difference(identity=identity, what="refused", reason=reason)
-        return
-    for applied in printed_items(text):
-        identity = identify(applied)
-        if fields := changed_fields(live[identity.key], applied):
-            yield Difference(identity=identity, what="changed", fields=tuple(fields))
+) -> list[Difference]:
+    def change(manifest: Manifest) -> Difference | None:
+        identity = identify(manifest)
+        try:
+            applied = kubectl.api.apply(manifest, request.field_manager, dry_run=True)
+        except KubectlError as error:
+            if passes_by_itself(error.stderr, 0):
+                raise
+            # The server quotes what it refuses.
+            reason = "" if identity.kind == "Secret" else str(error)
+            return Difference(identity=identity, what="refused", reason=reason)
+        fields = changed_fields(live[identity.key], applied)
+        return Difference(identity=identity, what="changed", fields=tuple(fields)) if fields else None
+
+    return [one for one in kubectl.api.each(change, manifests, patient=False) if one is not None]

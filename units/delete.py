@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from units.errors import NOT_FOUND, UNSERVED, KubectlError, UnitError
+from units.errors import UNSERVED, KubectlError, UnitError
 from units.inventory import inventory_name, read_inventory
+from units.live import change_metadata
 from units.manifest import in_delete_stages, serialize
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from units.kubectl import Kubectl
-    from units.manifest import Identity
+    from units.manifest import Identity, Manifest
     from units.request import Leftover, LetGo, Request
 
 _DRAIN_SECONDS: Final = 90
 _STAGE_SECONDS: Final = 180
 _PAUSE_SECONDS: Final = 2.0
-_LET_GO_PASSES: Final = 3
+_LET_GO_PASSES: Final = 5
 """A controller that is just ending may still put its finalizer on objects that were let go already."""
 _GRANTS: Final = ("RoleBinding", "ClusterRoleBinding", "Role", "ClusterRole")
 
@@ -72,7 +72,7 @@ def delete(kubectl: Kubectl, request: Request) -> str:
     for leftover in request.leftovers:
         _delete_leftover(kubectl, leftover)
     for held in request.let_go:
-        _let_go(kubectl, held)
+        let_go(kubectl, request, held)
     # The record goes only now: until here a delete that was cut off can be finished by the next.
     kubectl.run(
         "delete",
@@ -217,57 +217,50 @@ def _drain(kubectl: Kubectl, request: Request) -> int:
         elif time.monotonic() > deadline:
             break
         time.sleep(_PAUSE_SECONDS)
-    for resource, item in left:
-        _release(kubectl, request, resource, item)
+    change_metadata(
+        kubectl, request.field_manager, left, lambda item: _without(item, request.release_finalizers)
+    )
     return len(left)
 
 
-def _remaining(kubectl: Kubectl, request: Request) -> list[tuple[str, dict[str, Any]]]:
-    found: list[tuple[str, dict[str, Any]]] = []
-    for resource in request.drain:
-        try:
-            listed = kubectl.get(resource, "--all-namespaces", patient=False)
-        except KubectlError as error:
-            if UNSERVED not in error.stderr:
-                raise
-            continue
-        found += [(resource, item) for item in (listed or {"items": []})["items"]]
-    return found
+def _remaining(kubectl: Kubectl, request: Request) -> list[Manifest]:
+    return [item for resource in request.drain for page in kubectl.api.pages(resource) for item in page]
 
 
-def _release(kubectl: Kubectl, request: Request, resource: str, item: dict[str, Any]) -> None:
-    _take_off(kubectl, resource, item, request.release_finalizers)
+def let_go(kubectl: Kubectl, request: Request, held: LetGo) -> None:
+    """Take a finalizer off all objects: whoever would have done so is gone, and their deletion would hang.
 
+    Parameters
+    ----------
+    kubectl
+        The API server.
+    request
+        The unit.
+    held
+        The finalizer, and the objects that may have it.
 
-def _let_go(kubectl: Kubectl, held: LetGo) -> None:
-    """Take a finalizer off all objects: whoever would have done so is gone, and their deletion would hang."""
+    Raises
+    ------
+    UnitError
+        It is put on objects all the time.
+    """
     for _ in range(_LET_GO_PASSES):
-        try:
-            listed = kubectl.get(held.resource, "--all-namespaces")
-        except KubectlError as error:
-            if UNSERVED not in error.stderr:
-                raise
+        found = False
+        for page in kubectl.api.pages(held.resource):
+            mine = [item for item in page if held.finalizer in item["metadata"].get("finalizers", [])]
+            change_metadata(
+                kubectl, request.field_manager, mine, lambda item: _without(item, (held.finalizer,))
+            )
+            found = found or bool(mine)
+        if not found:
             return
-        items = (listed or {"items": []})["items"]
-        left = [item for item in items if held.finalizer in item["metadata"].get("finalizers", [])]
-        if not left:
-            return
-        for item in left:
-            _take_off(kubectl, held.resource, item, (held.finalizer,))
+    raise UnitError(
+        f"{request.name}: {held.resource} get the finalizer {held.finalizer} all the time, so they could"
+        " never be deleted; end whatever puts it there, and try again"
+    )
 
 
-def _take_off(kubectl: Kubectl, resource: str, item: dict[str, Any], finalizers: Sequence[str]) -> None:
-    metadata = item["metadata"]
-    kept = [one for one in metadata.get("finalizers", []) if one not in finalizers]
-    try:
-        kubectl.run(
-            "patch",
-            resource,
-            metadata["name"],
-            f"--namespace={metadata.get('namespace', '')}",
-            "--type=merge",
-            f"--patch={json.dumps({'metadata': {'finalizers': kept}})}",
-        )
-    except KubectlError as error:
-        if NOT_FOUND not in error.stderr:  # its controller let it go meanwhile, which is what was waited for
-            raise
+def _without(item: Manifest, finalizers: Sequence[str]) -> Manifest:
+    there = item["metadata"].get("finalizers", [])
+    kept = [one for one in there if one not in finalizers]
+    return {} if kept == there else {"finalizers": kept}

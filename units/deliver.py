@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import json
 import re
-from concurrent.futures import ThreadPoolExecutor
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from units.errors import KubectlError, UnitError
-from units.live import live_objects
-from units.manifest import Identity, identify, parse, serialize
+from units.delete import let_go
+from units.errors import UnitError
+from units.live import change_metadata, live_objects
+from units.manifest import CRD, Identity, identify, in_apply_stages, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from units.kubectl import Kubectl
     from units.manifest import Manifest
@@ -33,13 +34,16 @@ GITOPS: Final = "gitops"
 _ARGO_MANAGER: Final = "argocd-controller"
 _ARGO_PREFIX: Final = "argocd.argoproj.io/"
 _APPLICATION: Final = "applications.argoproj.io"
+_APPLICATIONS: Final = "argoproj.io/v1alpha1"
 _CREDENTIAL_MANAGER: Final = "pipeline-service-credential"
 
 _PULUMI: Final = re.compile(r"pulumi-(resource-)?kubernetes(-[0-9a-f]+)?")
 """Field managers of pulumi-kubernetes: of a creation, and of an application (with a number of its own)."""
 
-_AT_ONCE: Final = 4
-_TRIES: Final = 5
+_HELD: Final = "held"
+"""Key of the record that says that objects of others may have finalizers of what Argo CD applied."""
+
+_PAUSE_SECONDS: Final = 2.0
 _SHOWN: Final = 3
 
 
@@ -63,6 +67,11 @@ class Delivery:
         Annotation of that Deployment's pods.
     credential
         Its value: the credential's digest.
+    holder
+        Namespace and name of a Deployment that Argo CD applies, with a slash between, whose pods put the
+        finalizers of the request's `let_go` on objects of others.
+    held
+        Whether it is wanted there: where it is not any more, its finalizers are taken off.
     """
 
     wanted: str
@@ -72,6 +81,8 @@ class Delivery:
     restart: str
     annotation: str
     credential: str
+    holder: str
+    held: bool
 
 
 def read_delivery(environment: Mapping[str, str]) -> Delivery:
@@ -98,6 +109,8 @@ def read_delivery(environment: Mapping[str, str]) -> Delivery:
         restart=environment.get("UNIT_RESTART", ""),
         annotation=environment.get("UNIT_RESTART_ANNOTATION", ""),
         credential=environment.get("UNIT_RESTART_VALUE", ""),
+        holder=environment.get("UNIT_HOLDER", ""),
+        held=environment.get("UNIT_HELD") == "true",
     )
 
 
@@ -125,24 +138,31 @@ def deliver(kubectl: Kubectl, request: Request, delivery: Delivery, stdin: str) 
     UnitError
         It would lose something; says what to do.
     """
-    before, objects = _recorded(kubectl, request)
+    before, objects, held = _recorded(kubectl, request)
+    held = held or delivery.held
     _refuse_a_jump(before, delivery)
+    if delivery.wanted != DIRECT:
+        _require_application(kubectl, delivery)
     if delivery.wanted == HANDOVER:
         objects = _handed_over(delivery, stdin)
-        _record(kubectl, request, HANDOVER, objects)
+        _record(kubectl, request, HANDOVER, objects, held=held)
         return f"handover: {len(objects)} objects are for both, and Argo CD applies them"
     if delivery.wanted == GITOPS:
         changed = 0
         if before == HANDOVER:
             changed = _give(kubectl, request, delivery, objects)
-        _record(kubectl, request, GITOPS, objects)
+        _record(kubectl, request, GITOPS, objects, held=held)
         _place_secrets(kubectl, delivery)
         restarted = _restart(kubectl, delivery)
+        if held and not delivery.held:
+            _let_go(kubectl, request, delivery)
+            _record(kubectl, request, GITOPS, objects)
         return f"gitops: {changed} objects are Argo CD's alone now{restarted}"
     if before != HANDOVER:
         return "direct: nothing to hand over"
     _dismiss_application(kubectl, delivery)
-    changed = _change(kubectl, request, objects, _taken_back)
+    live = live_objects(kubectl, objects)
+    changed = change_metadata(kubectl, request.field_manager, live.values(), _taken_back)
     _record(kubectl, request, DIRECT, [])
     return f"direct: {changed} objects are Argo CD's no more"
 
@@ -167,7 +187,7 @@ def undeliver(kubectl: Kubectl, request: Request, delivery: Delivery) -> str:
     UnitError
         The cluster is in handover.
     """
-    before, _ = _recorded(kubectl, request)
+    before, _, _ = _recorded(kubectl, request)
     if before == HANDOVER:
         raise UnitError(
             f"{delivery.key}: the cluster is in delivery {HANDOVER}, where all that runs on it would be"
@@ -180,6 +200,32 @@ def undeliver(kubectl: Kubectl, request: Request, delivery: Delivery) -> str:
         f"{delivery.wanted}: what Argo CD has applied stays on the cluster, and is not this program's;"
         f" whoever wants it gone sets {delivery.key}: {HANDOVER} and then {DIRECT} before the destroy"
     )
+
+
+def place(kubectl: Kubectl, request: Request, namespaces: Sequence[str]) -> str:
+    """Put namespaces there that Argo CD applies, so that Secrets can be put into them before it comes.
+
+    Parameters
+    ----------
+    kubectl
+        The cluster.
+    request
+        What names it.
+    namespaces
+        Their names.
+
+    Returns
+    -------
+    str
+        What was done, in a line.
+    """
+    _apply_as(kubectl, [_by_name(name) for name in namespaces])
+    return f"{request.name}: {len(namespaces)} namespaces are there"
+
+
+def _by_name(namespace: str) -> Manifest:
+    """Make the least of a namespace: all else of it is Argo CD's to say."""
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
 
 
 def _refuse_a_jump(before: str | None, delivery: Delivery) -> None:
@@ -196,15 +242,15 @@ def _refuse_a_jump(before: str | None, delivery: Delivery) -> None:
     )
 
 
-def _recorded(kubectl: Kubectl, request: Request) -> tuple[str | None, list[Identity]]:
-    """Read how things got to the cluster until now (None: nothing is there yet), and which."""
+def _recorded(kubectl: Kubectl, request: Request) -> tuple[str | None, list[Identity], bool]:
+    """Read how things got to the cluster until now (None: none is there yet), which, and if one holds."""
     here = f"--namespace={request.namespace}"
     found = kubectl.get("configmap", RECORD, here)
     if found is None:
         units = kubectl.get("configmap", here, "--selector=app.kubernetes.io/component=unit")
         names = [item["metadata"]["name"] for item in (units or {}).get("items", [])]
         # Argo CD itself is always applied by this program.
-        return (DIRECT if any(not name.startswith("unit-argo") for name in names) else None), []
+        return (DIRECT if any(not name.startswith("unit-argo") for name in names) else None), [], False
     try:
         before = found["data"]["delivery"]
         objects = _identities(found["data"]["objects"])
@@ -213,7 +259,7 @@ def _recorded(kubectl: Kubectl, request: Request) -> tuple[str | None, list[Iden
             f"the ConfigMap {request.namespace}/{RECORD} was changed by somebody and can't be read;"
             " restore it from a backup: without it nobody knows who applies what runs on the cluster"
         ) from None
-    return before, objects
+    return before, objects, found["data"].get(_HELD) == "true"
 
 
 def _identities(text: str) -> list[Identity]:
@@ -223,7 +269,9 @@ def _identities(text: str) -> list[Identity]:
     ]
 
 
-def _record(kubectl: Kubectl, request: Request, delivery: str, objects: Sequence[Identity]) -> None:
+def _record(
+    kubectl: Kubectl, request: Request, delivery: str, objects: Sequence[Identity], *, held: bool = False
+) -> None:
     manifest = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -238,19 +286,13 @@ def _record(kubectl: Kubectl, request: Request, delivery: str, objects: Sequence
         },
         "data": {
             "delivery": delivery,
+            **({_HELD: "true"} if held else {}),
             "objects": json.dumps(
                 [[one.api_version, one.kind, one.namespace, one.name] for one in sorted(objects)]
             ),
         },
     }
-    kubectl.run(
-        "apply",
-        "--server-side",
-        f"--field-manager={request.field_manager}",
-        "--force-conflicts",
-        "--filename=-",
-        stdin=serialize([manifest]),
-    )
+    kubectl.api.each(lambda one: kubectl.api.apply(one, request.field_manager), [manifest])
 
 
 def _handed_over(delivery: Delivery, stdin: str) -> list[Identity]:
@@ -282,29 +324,13 @@ def _place_secrets(kubectl: Kubectl, delivery: Delivery) -> None:
     if not secrets:
         return
     places = sorted({one["metadata"]["namespace"] for one in secrets})
-    # By name alone: all else of these namespaces is Argo CD's to say.
-    namespaces = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in places]
-    _apply_as(kubectl, [*namespaces, *secrets])
+    _apply_as(kubectl, [*map(_by_name, places), *secrets])
 
 
 def _apply_as(kubectl: Kubectl, manifests: Sequence[Manifest]) -> None:
     """Apply what no repository holds, under a name of its own: Argo CD leaves it alone."""
-    kubectl.run(
-        "apply",
-        "--server-side",
-        f"--field-manager={_CREDENTIAL_MANAGER}",
-        "--force-conflicts",
-        # A part of a Deployment is none to kubectl; the server judges the whole.
-        "--validate=false",
-        "--filename=-",
-        stdin=serialize(manifests),
-    )
-
-
-def _live(kubectl: Kubectl, identities: Sequence[Identity]) -> dict[Identity, Manifest]:
-    """Get objects with their owners; those that don't exist are left out."""
-    found = live_objects(kubectl, identities, "--show-managed-fields")
-    return {one: dict(found[one.key]) for one in identities if one.key in found}
+    for stage in in_apply_stages(manifests):
+        kubectl.api.each(lambda one: kubectl.api.apply(one, _CREDENTIAL_MANAGER), stage)
 
 
 def _managers(found: Manifest) -> list[dict[str, Any]]:
@@ -316,11 +342,11 @@ def _is_argos(entry: Mapping[str, Any]) -> bool:
 
 
 def _give(kubectl: Kubectl, request: Request, delivery: Delivery, objects: Sequence[Identity]) -> int:
-    live = _live(kubectl, objects)
+    live = live_objects(kubectl, objects)
     missing = [
         one
         for one in objects
-        if one not in live or not any(_is_argos(entry) for entry in _managers(live[one]))
+        if one.key not in live or not any(_is_argos(entry) for entry in _managers(live[one.key]))
     ]
     if missing:
         named = ", ".join(str(one) for one in missing[:_SHOWN])
@@ -331,7 +357,7 @@ def _give(kubectl: Kubectl, request: Request, delivery: Delivery, objects: Seque
             f" `python -m operations render`, set {HANDOVER}, and wait until its Application is Synced"
         )
     ours = frozenset({request.field_manager})
-    return _change(kubectl, request, objects, lambda found: _given(found, ours))
+    return change_metadata(kubectl, request.field_manager, live.values(), lambda found: _given(found, ours))
 
 
 def _given(found: Manifest, ours: frozenset[str]) -> Manifest:
@@ -360,77 +386,67 @@ def _owners_patch(found: Manifest, kept: list[dict[str, Any]]) -> Manifest:
     return {"managedFields": kept or [{}]}
 
 
-def _change(
-    kubectl: Kubectl,
-    request: Request,
-    objects: Sequence[Identity],
-    patch_for: Callable[[Manifest], Manifest],
-) -> int:
-    """Patch objects' metadata, each as it is at that moment; give how many were changed."""
-    todo, changed = list(objects), 0
-    for _ in range(_TRIES):
-        patches = {
-            identity: (found, patch)
-            for identity, found in _live(kubectl, todo).items()
-            if (patch := patch_for(found))
-        }
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            tried = [pool.submit(_patch, kubectl, request, one, *patches[one]) for one in patches]
-            stale = [one.result() for one in tried]
-        todo = [identity for identity, again in zip(patches, stale, strict=True) if again]
-        changed += len(patches) - len(todo)
-        if not todo:
-            return changed
-    raise UnitError(f"{todo[0]} changes all the time, so its owners couldn't be; run pulumi up anew")
+def _application(kubectl: Kubectl, delivery: Delivery) -> Manifest | None:
+    namespace, _, name = delivery.application.partition("/")
+    there = Identity(api_version=_APPLICATIONS, kind="Application", namespace=namespace, name=name)
+    [found] = kubectl.api.each(kubectl.api.find, [there])
+    return found
 
 
-def _patch(kubectl: Kubectl, request: Request, identity: Identity, found: Manifest, patch: Manifest) -> bool:
-    """Patch an object's metadata; tell whether it was changed by another meanwhile."""
-    # With its version the server refuses to change another state of it, and says so by a status of its own;
-    # of a failed test of a JSON patch kubectl doesn't tell what failed.
-    guarded = {"metadata": {**patch, "resourceVersion": found["metadata"]["resourceVersion"]}}
-    # The core group is an empty text, and the dot before it is needed.
-    resource = f"{identity.kind}.{identity.api_version.rpartition('/')[2]}.{identity.group}"
-    place = [f"--namespace={identity.namespace}"] if identity.namespace else []
-    try:
-        kubectl.run(
-            "patch",
-            resource,
-            identity.name,
-            *place,
-            "--type=merge",
-            f"--field-manager={request.field_manager}",
-            # The owners of a large definition's fields are longer than an argument may be.
-            "--patch-file=/dev/stdin",
-            stdin=json.dumps(guarded),
-            patient=False,
+def _require_application(kubectl: Kubectl, delivery: Delivery) -> None:
+    """Refuse to leave a cluster to an Argo CD that follows nothing.
+
+    So it is after a way to `direct` that failed between the Application's end and Argo CD's own unit: to the
+    engine that unit is as it was.
+    """
+    definition = Identity(api_version="apiextensions.k8s.io/v1", kind=CRD, namespace="", name=_APPLICATION)
+    if kubectl.api.each(kubectl.api.find, [definition]) != [None] and not _application(kubectl, delivery):
+        entry = delivery.key.rpartition(".")[0]
+        raise UnitError(
+            f'{delivery.key}: "{delivery.wanted}": the Application {delivery.application} is not there, so'
+            f" Argo CD applies nothing; raise {entry}.incarnation and run pulumi up, which makes it anew"
         )
-    except KubectlError as error:
-        if "the object has been modified" in error.stderr:
-            return True
-        raise UnitError(f"{identity}: {error}") from None
-    return False
 
 
 def _dismiss_application(kubectl: Kubectl, delivery: Delivery) -> None:
     """Remove the Application, and nothing with it: from now on nobody else changes the objects back."""
-    namespace, _, name = delivery.application.partition("/")
-    if not name:
-        return
-    here = f"--namespace={namespace}"
-    try:
-        found = kubectl.get(_APPLICATION, name, here, patient=False)
-    except KubectlError as error:
-        if "the server doesn't have a resource type" in error.stderr:
-            return
-        raise
+    found = _application(kubectl, delivery)
     if found is None:
         return
+    namespace, _, name = delivery.application.partition("/")
+    here = f"--namespace={namespace}"
+    resources = (found.get("status") or {}).get("resources") or []
+    left = [one for one in resources if one.get("requiresPruning")]
+    if left:
+        named = ", ".join(f"{one['kind']} {one['name']}" for one in left[:_SHOWN])
+        more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
+        raise UnitError(
+            f'{delivery.key}: "{DIRECT}": Argo CD has yet to remove what left the repository: {named}{more};'
+            " nobody would do so after it; nothing was changed; wait until its Application is Synced (what is"
+            " marked Prune=false is yours to delete), and run pulumi up anew"
+        )
     if found["metadata"].get("finalizers"):
         # Its finalizer is what deletes everything that it has applied.
         patch = '{"metadata":{"finalizers":null}}'
         kubectl.run("patch", _APPLICATION, name, here, "--type=merge", f"--patch={patch}")
     kubectl.run("delete", _APPLICATION, name, here, "--ignore-not-found", "--cascade=orphan")
+
+
+def _let_go(kubectl: Kubectl, request: Request, delivery: Delivery) -> None:
+    """Take off the finalizers of what Argo CD has taken away: no unit is deleted with it."""
+    namespace, _, name = delivery.holder.partition("/")
+    holder = Identity(api_version="apps/v1", kind="Deployment", namespace=namespace, name=name)
+    deadline = time.monotonic() + request.wait_seconds
+    while kubectl.api.each(kubectl.api.find, [holder]) != [None]:
+        if time.monotonic() > deadline:
+            raise UnitError(
+                f"{delivery.key}: {holder} is still there, and what it holds can't be let go before it is"
+                " gone; all else is done; render and push the repository, wait until the Application is"
+                " Synced, and run pulumi up anew"
+            )
+        time.sleep(_PAUSE_SECONDS)
+    for held in request.let_go:
+        let_go(kubectl, request, held)
 
 
 def _restart(kubectl: Kubectl, delivery: Delivery) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 NOT_FOUND: Final = "(NotFound)"
 """What kubectl says of an object that is not there."""
@@ -12,6 +15,60 @@ UNSERVED: Final = "the server doesn't have a resource type"
 
 MODIFIED: Final = "the object has been modified"
 """What kubectl says of an object that changed since the version that a write names."""
+
+# What a server says that is still starting, or a webhook whose pods are.
+_STARTING: Final = (
+    "failed calling webhook",
+    "conversion webhook",
+    "connection reset by peer",
+    "EOF",
+    "etcdserver:",
+    "Internal error occurred",
+    "the server is currently unable to handle the request",
+    "the server was unable to return a response in the time allotted",
+    "too many requests",
+    "failed to download openapi",
+    "the server could not find the requested resource",
+    "no matches for kind",
+    "the object has been modified",
+    "not yet established",
+    "(ServiceUnavailable)",
+    "(TooManyRequests)",
+    "(BadGateway)",
+    "(GatewayTimeout)",
+    "Error from server (Forbidden): unknown",
+)
+"""`no matches for kind`: an API that was just bound or defined. `unknown`: kcp before its roles are there."""
+
+# What a server says, or fails to say, that may be down for long: a dead cluster must not hold up the others.
+_UNREACHABLE: Final = (
+    "connection refused",
+    "was refused - did you specify the right host or port?",
+    "no such host",
+    "no route to host",
+    "i/o timeout",
+    "context deadline exceeded",
+    "Client.Timeout exceeded",
+    "TLS handshake timeout",
+)
+
+STARTING_SECONDS: Final = 120
+UNREACHABLE_SECONDS: Final = 30
+
+
+def passes_by_itself(stderr: str, elapsed: float) -> bool:
+    """Tell whether to try again.
+
+    Parameters
+    ----------
+    stderr
+        What kubectl said.
+    elapsed
+        Seconds since the first try.
+    """
+    if any(sign in stderr for sign in _UNREACHABLE):
+        return elapsed < UNREACHABLE_SECONDS
+    return elapsed < STARTING_SECONDS and any(sign in stderr for sign in _STARTING)
 
 
 class UnitError(Exception):
@@ -33,6 +90,20 @@ class KubectlError(UnitError):
     def __init__(self, stderr: str) -> None:
         self.stderr = stderr.strip()
         super().__init__(_gist(self.stderr) or "kubectl failed without a word")
+
+
+class RefusedError(KubectlError):
+    """Of several objects, some were refused.
+
+    Parameters
+    ----------
+    errors
+        Those that were, and why.
+    """
+
+    def __init__(self, errors: Sequence[tuple[Any, KubectlError]]) -> None:
+        self.errors: Final = errors
+        super().__init__("\n".join(error.stderr for _, error in errors))
 
 
 def _gist(stderr: str) -> str:

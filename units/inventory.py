@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from units.errors import UnitError
-from units.manifest import Identity, serialize
+from units.manifest import Identity
 
 if TYPE_CHECKING:
     from units.kubectl import Kubectl
@@ -62,7 +62,8 @@ def read_inventory(kubectl: Kubectl, request: Request) -> Inventory | None:
         The record can't be read.
     """
     name = inventory_name(request.name)
-    found = kubectl.get("configmap", name, f"--namespace={request.namespace}")
+    place = Identity(api_version="v1", kind="ConfigMap", namespace=request.namespace, name=name)
+    [found] = kubectl.api.each(kubectl.api.find, [place])
     if found is None:
         return None
     try:
@@ -117,12 +118,5 @@ def write_inventory(kubectl: Kubectl, request: Request, objects: frozenset[Ident
             "state": state,
         },
     }
-    kubectl.run(
-        "apply",
-        "--server-side",
-        f"--field-manager={request.field_manager}",
-        # The record is this program's alone: whoever edited it loses.
-        "--force-conflicts",
-        "--filename=-",
-        stdin=serialize([manifest]),
-    )
+    # The record is this program's alone: whoever edited it loses.
+    kubectl.api.each(lambda record: kubectl.api.apply(record, request.field_manager), [manifest])

@@ -10,66 +10,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from units.errors import KubectlError, UnitError
+from units.api import Api
+from units.errors import KubectlError, UnitError, passes_by_itself
 from units.request import missing_kubeconfig
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from units.request import Request
 
 _REQUEST_SECONDS: Final = 60
 _PAUSE_SECONDS: Final = 2.0
-
-# What a server says that is still starting, or a webhook whose pods are.
-_STARTING: Final = (
-    "failed calling webhook",
-    "conversion webhook",
-    "connection reset by peer",
-    "EOF",
-    "etcdserver:",
-    "Internal error occurred",
-    "the server is currently unable to handle the request",
-    "the server was unable to return a response in the time allotted",
-    "too many requests",
-    "failed to download openapi",
-    "the server could not find the requested resource",
-    "no matches for kind",
-    "the object has been modified",
-    "not yet established",
-    "Error from server (Forbidden): unknown",
-)
-"""`no matches for kind`: an API that was just bound or defined. `unknown`: kcp before its roles are there."""
-
-# What a server says, or fails to say, that may be down for long: a dead cluster must not hold up the others.
-_UNREACHABLE: Final = (
-    "connection refused",
-    "was refused - did you specify the right host or port?",
-    "no such host",
-    "no route to host",
-    "i/o timeout",
-    "context deadline exceeded",
-    "Client.Timeout exceeded",
-    "TLS handshake timeout",
-)
-
-STARTING_SECONDS: Final = 120
-UNREACHABLE_SECONDS: Final = 30
-
-
-def passes_by_itself(stderr: str, elapsed: float) -> bool:
-    """Tell whether to try again.
-
-    Parameters
-    ----------
-    stderr
-        What kubectl said.
-    elapsed
-        Seconds since the first try.
-    """
-    if any(sign in stderr for sign in _UNREACHABLE):
-        return elapsed < UNREACHABLE_SECONDS
-    return elapsed < STARTING_SECONDS and any(sign in stderr for sign in _STARTING)
+_NO_KUBECTL: Final = 'there is no kubectl on PATH; install it, or run eval "$(make -s env)"'
 
 
 class Kubectl:
@@ -89,12 +39,24 @@ class Kubectl:
             raise UnitError(missing_kubeconfig(request.kubeconfig))
         self._request: Final = request
         self._cache: Final = tempfile.TemporaryDirectory(prefix="unit-")
+        self._api: Api | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._api is not None:
+            self._api.close()
         self._cache.cleanup()
+
+    @property
+    def api(self) -> Api:
+        """The server's objects, by requests of their own."""
+        if self._api is None:
+            if shutil.which("kubectl") is None:
+                raise UnitError(_NO_KUBECTL)
+            self._api = Api(self._options(self._request.server))
+        return self._api
 
     def run(
         self,
@@ -131,14 +93,7 @@ class Kubectl:
         UnitError
             There is no kubectl.
         """
-        address = server or self._request.server
-        command: Sequence[str] = (
-            "kubectl",
-            f"--kubeconfig={self._request.kubeconfig}",
-            f"--cache-dir={self._cache.name}",
-            *([f"--server={address}"] if address else []),
-            *arguments,
-        )
+        command = ("kubectl", *self._options(server or self._request.server), *arguments)
         begun = time.monotonic()
         while True:
             try:
@@ -146,9 +101,7 @@ class Kubectl:
                     command, input=stdin, capture_output=True, text=True, timeout=seconds, check=False
                 )
             except FileNotFoundError:
-                raise UnitError(
-                    'there is no kubectl on PATH; install it, or run eval "$(make -s env)"'
-                ) from None
+                raise UnitError(_NO_KUBECTL) from None
             except subprocess.TimeoutExpired:
                 raise KubectlError(f"kubectl {arguments[0]} didn't end within {seconds:.0f} s") from None
             if result.returncode == 0:
@@ -178,6 +131,13 @@ class Kubectl:
         text = self.run("get", *arguments, "--output=json", "--ignore-not-found", request, patient=patient)
         found: dict[str, Any] | None = json.loads(text) if text.strip() else None
         return found
+
+    def _options(self, server: str | None) -> list[str]:
+        return [
+            f"--kubeconfig={self._request.kubeconfig}",
+            f"--cache-dir={self._cache.name}",
+            *([f"--server={server}"] if server else []),
+        ]
 
     def _forget(self) -> None:
         shutil.rmtree(self._cache.name)

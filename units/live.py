@@ -1,28 +1,25 @@
-"""Look at the objects that exist."""
+"""The objects that exist: looked at, and changed in what is not their content."""
 
 from __future__ import annotations
 
-import json
-import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from units.errors import KubectlError
-from units.manifest import identify, serialize
+from units.errors import MODIFIED, NOT_FOUND, KubectlError, UnitError
+from units.manifest import identify
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from units.kubectl import Kubectl
-    from units.manifest import Identity
+    from units.manifest import Identity, Manifest
 
-_SECONDS: Final = 300
-
-_NO_MATCH: Final = re.compile(r'no matches for kind "([^"]+)" in version "([^"]+)"')
+_TRIES: Final = 10
+"""How often an object is read anew that others changed meanwhile."""
 
 
 def live_objects(
-    kubectl: Kubectl, identities: Iterable[Identity], *options: str
-) -> dict[tuple[str, str, str, str], Mapping[str, Any]]:
+    kubectl: Kubectl, identities: Iterable[Identity]
+) -> dict[tuple[str, str, str, str], Manifest]:
     """Get the objects that exist, by key.
 
     Parameters
@@ -31,49 +28,63 @@ def live_objects(
         The API server.
     identities
         The objects.
-    *options
-        More options of `kubectl get`.
 
     Raises
     ------
     KubectlError
         The server can't be asked.
     """
-    remaining = sorted(identities)
-    while remaining:
-        try:
-            text = kubectl.run(
-                "get",
-                "--filename=-",
-                "--ignore-not-found",
-                "--output=json",
-                *options,
-                stdin=serialize([identity.reference() for identity in remaining]),
-                patient=False,
-                seconds=_SECONDS,
-            )
-        except KubectlError as error:
-            # No object is left of a kind that the server doesn't serve any more.
-            unserved = set(_NO_MATCH.findall(error.stderr))
-            left = [one for one in remaining if (one.kind, one.api_version) not in unserved]
-            if len(left) == len(remaining):
-                raise
-            remaining = left
-        else:
-            return {identify(item).key: item for item in printed_items(text)}
-    return {}
+    asked = sorted(identities)
+    found = kubectl.api.each(kubectl.api.find, asked)
+    return {identity.key: one for identity, one in zip(asked, found, strict=True) if one is not None}
 
 
-def printed_items(text: str) -> list[dict[str, Any]]:
-    """Read what kubectl printed: nothing, an object, or a list of them.
+def change_metadata(
+    kubectl: Kubectl, manager: str, seen: Iterable[Manifest], patch_for: Callable[[Manifest], Manifest]
+) -> int:
+    """Patch the metadata of objects, each as it is at that moment; one that is gone is left out.
 
     Parameters
     ----------
-    text
-        JSON, or nothing.
+    kubectl
+        The API server.
+    manager
+        Name under which fields are owned.
+    seen
+        The objects, as they were when they were read last.
+    patch_for
+        Makes the patch of an object's metadata; an empty one where nothing is to be changed.
+
+    Returns
+    -------
+    int
+        How many were changed.
+
+    Raises
+    ------
+    UnitError
+        One was refused, or changes all the time.
     """
-    if not text.strip():
-        return []
-    answer: dict[str, Any] = json.loads(text)
-    items: list[dict[str, Any]] = answer["items"] if answer["kind"] == "List" else [answer]
-    return items
+
+    def change(item: Manifest) -> bool:
+        identity = identify(item)
+        found: Manifest | None = item
+        for _ in range(_TRIES):
+            patch = patch_for(found) if found else {}
+            if not found or not patch:
+                return False
+            # With its version the server refuses to change another state of it.
+            guarded = {"metadata": {**patch, "resourceVersion": found["metadata"]["resourceVersion"]}}
+            try:
+                kubectl.api.patch(identity, guarded, manager)
+            except KubectlError as error:
+                if NOT_FOUND in error.stderr:
+                    return False
+                if MODIFIED not in error.stderr:
+                    raise
+                found = kubectl.api.find(identity)
+            else:
+                return True
+        raise UnitError(f"{identity} changes all the time, so it couldn't be changed; run pulumi up anew")
+
+    return sum(kubectl.api.each(change, seen))

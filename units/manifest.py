@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from units.errors import UnitError
@@ -15,7 +16,8 @@ Manifest = dict[str, Any]
 
 CRD: Final = "CustomResourceDefinition"
 
-_RBAC: Final = ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "ServiceAccount")
+_RBAC: Final = ("Role", "ClusterRole", "ServiceAccount")
+_BINDING: Final = ("RoleBinding", "ClusterRoleBinding")
 _WORKLOADS: Final = (
     "Deployment",
     "StatefulSet",
@@ -28,12 +30,22 @@ _WORKLOADS: Final = (
 _WEBHOOKS: Final = ("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration", "APIService")
 _PLAIN: Final = ("ConfigMap", "Secret", "ResourceQuota", "LimitRange", "NetworkPolicy", "PodDisruptionBudget")
 
-_NAMESPACES, _DEFINITIONS, _RIGHTS, _DATA, _SERVICES, _RUNNING, _ADMISSION, _CUSTOM = range(8)
+_NAMESPACES, _DEFINITIONS, _RIGHTS, _GRANTS, _DATA, _SERVICES, _RUNNING, _ADMISSION, _CUSTOM = range(9)
 
 # On the way down custom objects go while their controllers still run, then their definitions (whose
 # remaining objects may need a controller too), then what stands in the way of deletes, and so on down to
 # namespaces.
-_DELETE_ORDER: Final = (_CUSTOM, _DEFINITIONS, _ADMISSION, _RUNNING, _SERVICES, _DATA, _RIGHTS, _NAMESPACES)
+_DELETE_ORDER: Final = (
+    _CUSTOM,
+    _DEFINITIONS,
+    _ADMISSION,
+    _RUNNING,
+    _SERVICES,
+    _DATA,
+    _GRANTS,
+    _RIGHTS,
+    _NAMESPACES,
+)
 
 
 @dataclass(frozen=True, order=True, kw_only=True)
@@ -79,6 +91,8 @@ class Identity:
             CRD: _DEFINITIONS,
             "Service": _SERVICES,
             **dict.fromkeys(_RBAC, _RIGHTS),
+            # A server lets somebody grant only what a role holds that is there.
+            **dict.fromkeys(_BINDING, _GRANTS),
             **dict.fromkeys(_PLAIN, _DATA),
             **dict.fromkeys(_WORKLOADS, _RUNNING),
             **dict.fromkeys(_WEBHOOKS, _ADMISSION),
@@ -153,6 +167,18 @@ def in_apply_order(manifests: Iterable[Manifest]) -> list[Manifest]:
         The objects.
     """
     return sorted(manifests, key=lambda manifest: identify(manifest).stage)
+
+
+def in_apply_stages(manifests: Iterable[Manifest]) -> list[list[Manifest]]:
+    """Group objects so that each comes after what it needs, and those of a group need one another in nothing.
+
+    Parameters
+    ----------
+    manifests
+        The objects.
+    """
+    ordered = in_apply_order(manifests)
+    return [list(stage) for _, stage in groupby(ordered, lambda manifest: identify(manifest).stage)]
 
 
 def in_delete_stages(identities: Iterable[Identity]) -> list[list[Identity]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
 from units.errors import KubectlError, UnitError
@@ -14,11 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from units.kubectl import Kubectl
-    from units.manifest import Identity
+    from units.manifest import Identity, Manifest
     from units.request import Condition, Request
 
-_RESOURCES: Final = {"Deployment": "deployments.apps", "StatefulSet": "statefulsets.apps"}
+_WORKLOADS: Final = ("Deployment", "StatefulSet")
 _PAUSE_SECONDS: Final = 1.0
+_DEFINED_PAUSE_SECONDS: Final = 0.2
 _STEP_SECONDS: Final = 15
 
 
@@ -47,13 +47,12 @@ def wait(kubectl: Kubectl, request: Request) -> str:
     objects = _applied(kubectl, request)
     deadline = time.monotonic() + request.wait_seconds
     wait_established(kubectl, objects, seconds=max(1, request.wait_seconds))
-    workloads = _workloads(objects)
-    for namespace, names in sorted(workloads.items()):
-        _wait_for_workloads(kubectl, namespace, names, deadline)
+    workloads = sorted(one for one in objects if one.kind in _WORKLOADS)
+    _wait_for_workloads(kubectl, workloads, deadline)
     for condition in request.conditions:
         _wait_for_condition(kubectl, condition, deadline)
     held = {
-        "workloads available": sum(len(names) for names in workloads.values()),
+        "workloads available": len(workloads),
         "conditions hold": len(request.conditions),
     }
     return f"{request.title}: " + (", ".join(f"{n} {what}" for what, n in held.items() if n) or "is there")
@@ -89,37 +88,40 @@ def wait_established(kubectl: Kubectl, objects: Iterable[Identity], *, seconds: 
     UnitError
         It took too long.
     """
-    names = [f"customresourcedefinitions/{one.name}" for one in sorted(objects) if one.kind == CRD]
-    if not names:
-        return
-    timeout = f"--timeout={seconds}s"
-    try:
-        kubectl.run("wait", *names, "--for=condition=Established", timeout, seconds=seconds + 10)
-    except KubectlError as error:
-        raise UnitError(f"a CustomResourceDefinition is not established: {error}") from None
+    missing = sorted(one for one in objects if one.kind == CRD)
+    deadline = time.monotonic() + seconds
+    while True:
+        found = kubectl.api.each(kubectl.api.find, missing)
+        states = {one: _established(item) for one, item in zip(missing, found, strict=True)}
+        missing = [one for one, state in states.items() if state]
+        if not missing:
+            return
+        if time.monotonic() > deadline:
+            told = "; ".join(f"{one.name}: {states[one]}" for one in missing)
+            raise UnitError(f"a CustomResourceDefinition is not established: {told}")
+        time.sleep(_DEFINED_PAUSE_SECONDS)
 
 
-def _workloads(objects: Iterable[Identity]) -> dict[str, list[tuple[str, str]]]:
-    found: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for identity in sorted(objects):
-        if identity.kind in _RESOURCES:
-            found[identity.namespace].append((identity.kind, identity.name))
-    return found
+def _established(definition: Manifest | None) -> str:
+    """Say why a definition isn't served; an empty text where it is."""
+    if definition is None:
+        return "it is not there"
+    conditions = definition.get("status", {}).get("conditions", [])
+    if any(one["type"] == "Established" and one["status"] == "True" for one in conditions):
+        return ""
+    told = [one.get("message", "") for one in conditions if one["status"] != "True"]
+    return "; ".join(one for one in told if one) or "the server has not said yet"
 
 
-def _wait_for_workloads(
-    kubectl: Kubectl, namespace: str, names: list[tuple[str, str]], deadline: float
-) -> None:
-    missing = list(names)
+def _wait_for_workloads(kubectl: Kubectl, workloads: list[Identity], deadline: float) -> None:
+    missing = workloads
     while missing:
-        missing = [
-            (kind, name)
-            for kind, name in missing
-            if not _rolled_out(kubectl.get(_RESOURCES[kind], name, f"--namespace={namespace}"))
-        ]
+        found = kubectl.api.each(kubectl.api.find, missing)
+        missing = [one for one, item in zip(missing, found, strict=True) if not _rolled_out(item)]
         if missing and time.monotonic() > deadline:
-            waited_for = ", ".join(f"{kind} {namespace}/{name}" for kind, name in missing)
-            raise UnitError(f"not available in time: {waited_for}; {_reasons(kubectl, namespace)}")
+            waited_for = ", ".join(map(str, missing))
+            reasons = "; ".join(_reasons(kubectl, one) for one in sorted({one.namespace for one in missing}))
+            raise UnitError(f"not available in time: {waited_for}; {reasons}")
         if missing:
             time.sleep(_PAUSE_SECONDS)
 

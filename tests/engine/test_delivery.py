@@ -17,6 +17,7 @@ import yaml
 
 from releases.contents import Contents
 from releases.prepare import PreparedRelease
+from stacks.image_sources import Images
 from stacks.kubeconfigs import parse
 from stacks.loader import LoadedEnvironment
 from stacks.rendering import cluster_content, render
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 # The parts of stacks/environment.py that need no kcp and wait for no pod, wired as there.
 PROGRAM = """
 from components import retention_manifests, syncer_manifests
-from components.cluster_delivery import ClusterDelivery
+from components.cluster_delivery import ClusterDelivery, ClusterPlaces
 from components.compute_cluster import ComputeCluster, ComputeClusterArgs
 from components.delivery import Delivery
 from components.kubernetes_object import KubernetesObject, register_object, register_objects
@@ -55,8 +56,11 @@ if delivery is Delivery.DIRECT:
     before = (ClusterDelivery("east", mapping_delivery.delivery(environment, "east")),)
 cluster = targets.compute_cluster("east", environment, after=before)
 ground = ComputeCluster("east", ComputeClusterArgs(cluster=cluster))
+before = (ground,)
+if places := mapping_delivery.places(environment, "east"):
+    before += (ClusterPlaces("east", places, mapping_delivery.delivery(environment, "east", after=before)),)
 releases = [
-    Release(f"east-{name}", mapping.release_args(environment, "east", name, cluster, after=(ground,)))
+    Release(f"east-{name}", mapping.release_args(environment, "east", name, cluster, after=before))
     for name in ("tekton-pipelines", "api-syncagent-crds")
 ]
 part = Part("east")
@@ -128,14 +132,25 @@ RELEASES: dict[str, list[dict[str, Any]]] = {
             "metadata": {"name": "webhook-certs", "namespace": "tekton-pipelines"},
         },
     ],
+    # Wanted where the settings say so; its controller isn't tried here.
+    "tekton-chains": [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "tekton-chains"}},
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "chains-config", "namespace": "tekton-chains"},
+        },
+    ],
 }
 
 
-def settings(delivery: str) -> dict[str, Any]:
+def settings(delivery: str, *, chains: bool = False, pulls: bool = False) -> dict[str, Any]:
     return {
         "kcp": {"kubeconfig": {"path": "kcp"}},
         "computeClusters": {"east": {"kubeconfig": {"path": "east"}, "delivery": delivery}},
+        "tekton": {"chains": {"enabled": chains, "signingKey": {"secret": "key"}}},
         "tenants": {"demo": {"cluster": "east", "namespaces": ["default", "ci"]}},
+        "imageRepository": {"pullSecret": {"secret": "pull"}} if pulls else {},
         "argocd": {"enabled": True},
         "gitops": {"repository": "https://git.example.com/sre/clusters"},
     }
@@ -145,14 +160,21 @@ def loaded(given: dict[str, Any], kubeconfig: str) -> LoadedEnvironment:
     """Load made-up settings with made-up releases; their files are written to the working directory."""
     folder = Path(".run/test")
     prepared = {}
-    for name, manifests in RELEASES.items():
+    releases = dict(RELEASES)
+    if not given["tekton"]["chains"]["enabled"]:
+        del releases["tekton-chains"]
+    for name, manifests in releases.items():
         text = "".join(f"{json.dumps(one)}\n" for one in manifests)
         path = folder / f"{name}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         digest = hashlib.sha256(text.encode()).hexdigest()
         prepared[name] = PreparedRelease(
-            name=name, version="v1", sha256=digest, manifest=path, contents=Contents()
+            name=name,
+            version="v1",
+            sha256=digest,
+            manifest=path,
+            contents=Contents(pod_namespaces=("tekton-pipelines",) if name == "tekton-pipelines" else ()),
         )
     environment = LoadedEnvironment(
         stack="test",
@@ -160,6 +182,7 @@ def loaded(given: dict[str, Any], kubeconfig: str) -> LoadedEnvironment:
         kubeconfigs={"east": parse(kubeconfig, Path())},
         prepared={"east": prepared},
         folder=folder,
+        images=Images(pull_secret='{"auths": {}}' if given["imageRepository"] else None),
     )
     file = environment.kubeconfig_file("east")
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -181,13 +204,17 @@ class Cluster:
         self.kubeconfig.write_text(plane.kubeconfig())
         self.repository = folder / "repository"
 
-    def set(self, delivery: str, credential: str = "one") -> None:
+    def set(self, delivery: str, credential: str = "one", **more: bool) -> None:
         self.project.set_values(
-            {"settings": settings(delivery), "kubeconfig": self.plane.kubeconfig(), "credential": credential}
+            {
+                "settings": settings(delivery, **more),
+                "kubeconfig": self.plane.kubeconfig(),
+                "credential": credential,
+            }
         )
 
-    def up(self, delivery: str, *arguments: str, fails: bool = False, credential: str = "one") -> str:
-        self.set(delivery, credential)
+    def up(self, delivery: str, *arguments: str, fails: bool = False, **more: Any) -> str:  # noqa: ANN401 -- fields of `set`
+        self.set(delivery, **more)
         said = self.project.up(*arguments, fails=fails)
         if not fails:
             assert self.project.changes() == {}, f"{delivery}: not settled"
@@ -375,7 +402,54 @@ def test_destroying_a_cluster_that_argo_cd_fills_takes_what_is_ours_and_says_wha
     assert cluster.project.names() == set()
 
 
-def test_what_no_repository_holds_is_there_before_argo_cd_has_come(cluster: Cluster) -> None:
+CHAINS = "chains.tekton.dev/pipelinerun"
+
+
+def test_what_chains_held_is_let_go_once_argo_cd_has_taken_chains_away(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.up("gitops", chains=True)
+    cluster.files(monkeypatch)
+    cluster.sync()
+    runs = "/apis/tekton.dev/v1/namespaces/default/pipelineruns"
+    metadata = {"name": "signed", "finalizers": [CHAINS, "example.com/others"]}
+    cluster.plane.create(
+        runs, {"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "metadata": metadata, "spec": {}}
+    )
+
+    def finalizers() -> list[str]:
+        return list(cluster.plane.get(f"{runs}/signed")["metadata"]["finalizers"])
+
+    cluster.up("gitops", chains=True, credential="two")
+    assert finalizers() == metadata["finalizers"]
     cluster.up("gitops")
+    assert finalizers() == ["example.com/others"]
+
+
+def test_what_no_repository_holds_is_there_before_argo_cd_has_come(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The pull secrets too: the first `up` failed, since their namespaces are Argo CD's.
+    cluster.up("gitops", pulls=True)
     cluster.kubectl("get", "--namespace=tekton-pipelines", "secret/webhook-certs")
     cluster.kubectl("get", "--namespace=pipeline-service-syncer", "secret/kcp-kubeconfig")
+    objects = list(cluster.files(monkeypatch).values())
+    of_tenants = [
+        one["metadata"]["name"]
+        for one in objects
+        if one["kind"] == "Namespace" and one["metadata"]["name"].startswith("demo-")
+    ]
+    assert len(of_tenants) == 2
+    for namespace in ("tekton-pipelines", *of_tenants):
+        cluster.kubectl("get", f"--namespace={namespace}", "secret/pipeline-service-pull")
+    namespaces = [one for one in objects if one["kind"] == "Namespace"]
+    before = uids(cluster.live(namespaces))
+
+    cluster.sync()
+    cluster.up("gitops", pulls=True)
+    live = cluster.live(namespaces)
+    assert uids(live).items() >= before.items()
+    for one in live.values():
+        if one["metadata"]["name"] in of_tenants:
+            assert "pod-security.kubernetes.io/enforce" in one["metadata"]["labels"]
+            assert "argocd-controller" in managers(one)

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from components.compute_cluster import namespace
-from components.image_repository import PULL_SECRET, ImagePolicy, policy, policy_binding
+from components.image_repository import (
+    PULL_SECRET,
+    RESOLUTION_POLICY,
+    ImagePolicy,
+    policy,
+    policy_binding,
+    resolution_policy,
+    resolution_policy_binding,
+)
 from tests.support.apiserver import control_plane, require_binaries
 
 if TYPE_CHECKING:
@@ -222,6 +230,160 @@ def test_the_api_server_finds_nothing_odd_in_the_policy(place: Place) -> None:
     path = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/pipeline-service-images"
     deadline = time.monotonic() + 30
     while "typeChecking" not in (status := place.api.get(path).get("status", {})):
+        assert time.monotonic() < deadline, status
+        time.sleep(0.3)
+    assert status["typeChecking"] == {}
+
+
+RESOLUTIONS = "/apis/resolution.tekton.dev/{}/namespaces/{}/resolutionrequests"
+
+
+def resolution_definition() -> dict[str, Any]:
+    """Define ResolutionRequests as Tekton does (v1.6.0): parameters are a mapping, and in v1beta1 a list."""
+    value = {"x-kubernetes-preserve-unknown-fields": True}
+    one = {
+        "type": "object",
+        "required": ["name", "value"],
+        "properties": {"name": {"type": "string"}, "value": value},
+    }
+    params = {
+        "v1alpha1": {"type": "object", "additionalProperties": {"type": "string"}},
+        "v1beta1": {"type": "array", "items": one, "x-kubernetes-list-type": "atomic"},
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "resolutionrequests.resolution.tekton.dev"},
+        "spec": {
+            "group": "resolution.tekton.dev",
+            "scope": "Namespaced",
+            "names": {"kind": "ResolutionRequest", "plural": "resolutionrequests"},
+            "versions": [
+                {
+                    "name": version,
+                    "served": True,
+                    "storage": version == "v1beta1",
+                    "schema": {
+                        "openAPIV3Schema": {
+                            "type": "object",
+                            "properties": {
+                                "spec": {
+                                    "type": "object",
+                                    "properties": {"params": schema, "url": {"type": "string"}},
+                                }
+                            },
+                        }
+                    },
+                }
+                for version, schema in params.items()
+            ],
+        },
+    }
+
+
+def resolution(version: str, params: object, name: str = "one") -> dict[str, Any]:
+    return {
+        "apiVersion": f"resolution.tekton.dev/{version}",
+        "kind": "ResolutionRequest",
+        "metadata": {"name": name, "labels": {"resolution.tekton.dev/type": "git"}},
+        "spec": {} if params is None else {"params": params},
+    }
+
+
+class Resolutions:
+    """What is said to ResolutionRequests, one of which is older than the policy."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        place.api.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", resolution_definition())
+        self.old = resolution("v1beta1", [{"name": "token", "value": PULL_SECRET}], "old")
+        deadline = time.monotonic() + 30
+        while (made := place.ask("POST", RESOLUTIONS.format("v1beta1", "team-a"), self.old))[0] != 201:
+            assert time.monotonic() < deadline, made
+            time.sleep(0.3)
+        group = "/apis/admissionregistration.k8s.io/v1"
+        place.api.create(f"{group}/validatingadmissionpolicies", resolution_policy())
+        place.api.create(f"{group}/validatingadmissionpolicybindings", resolution_policy_binding())
+        while self.refusal("v1beta1", [{"name": "token", "value": PULL_SECRET}]) is None:
+            assert time.monotonic() < deadline, "the policy is not in force"
+            time.sleep(0.3)
+
+    def refusal(self, version: str, params: object, home: str = "team-a") -> str | None:
+        path = f"{RESOLUTIONS.format(version, home)}?dryRun=All"
+        status, answer = self.place.ask("POST", path, resolution(version, params))
+        assert status in {201, 403, 422}, answer
+        return None if status == 201 else str(answer["message"])
+
+    def change(self, patch: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        path = f"{RESOLUTIONS.format('v1beta1', 'team-a')}/old"
+        return self.place.api.request("PATCH", path, patch, "application/merge-patch+json")
+
+
+@pytest.fixture(scope="module")
+def resolutions(place: Place) -> Resolutions:
+    return Resolutions(place)
+
+
+def listed(**params: object) -> list[dict[str, object]]:
+    return [{"name": name, "value": value} for name, value in params.items()]
+
+
+NAMING_IT = (
+    {"url": "https://evil.example.com/x.git", "token": PULL_SECRET, "tokenKey": ".dockerconfigjson"},
+    {"url": "https://evil.example.com/x.git", "gitToken": PULL_SECRET},
+    {"url": "https://evil.example.com/x", "http-password-secret": PULL_SECRET},
+    # Whatever a later resolver calls it.
+    {"anything": PULL_SECRET},
+)
+NOT_NAMING_IT: tuple[dict[str, str], ...] = (
+    {},
+    {"url": "https://git.example.com/x.git", "token": "own"},
+    {"url": f"https://git.example.com/{PULL_SECRET}.git"},
+    # The resolver bundles pulls with it, as pods do.
+    {"bundle": "ghcr.io/team/tasks", "secret": PULL_SECRET},
+)
+
+
+@pytest.mark.parametrize("params", NAMING_IT)
+def test_no_resolver_is_given_the_pull_secret(resolutions: Resolutions, params: dict[str, str]) -> None:
+    for version, written in (("v1beta1", listed(**params)), ("v1alpha1", params)):
+        said = resolutions.refusal(version, written)
+        assert said is not None, version
+        assert f"Secret {PULL_SECRET} is there to pull images, and may not be a resolver's" in said
+        assert resolutions.refusal(version, written, "elsewhere") is None
+
+
+@pytest.mark.parametrize("params", NOT_NAMING_IT)
+def test_any_other_request_is_resolved(resolutions: Resolutions, params: dict[str, str]) -> None:
+    assert resolutions.refusal("v1beta1", listed(**params)) is None
+    assert resolutions.refusal("v1alpha1", params) is None
+
+
+def test_parameters_of_any_type_are_read(resolutions: Resolutions) -> None:
+    assert resolutions.refusal("v1beta1", None) is None
+    assert resolutions.refusal("v1alpha1", None) is None
+    assert resolutions.refusal("v1beta1", listed(paths=["a", "b"], options={"a": "b"}, depth=1)) is None
+    assert resolutions.refusal("v1beta1", listed(paths=["a"], token=PULL_SECRET)) is not None
+
+
+def test_a_request_from_before_the_policy_can_be_changed_but_not_to_name_it(resolutions: Resolutions) -> None:
+    # As its resolver does, and whoever takes it away.
+    status, answer = resolutions.change({"metadata": {"annotations": {"a": "b"}, "finalizers": ["a.b/c"]}})
+    assert status == 200, answer
+    status, answer = resolutions.change({"metadata": {"finalizers": None}})
+    assert status == 200, answer
+    status, answer = resolutions.change({"spec": {"params": listed(gitToken=PULL_SECRET)}})
+    assert status in {403, 422}, answer
+    status, answer = resolutions.change({"spec": {"params": listed(token="own")}})
+    assert status == 200, answer
+    status, answer = resolutions.change({"spec": {"params": listed(token=PULL_SECRET)}})
+    assert status in {403, 422}, answer
+
+
+def test_the_api_server_finds_nothing_odd_in_the_policy_of_resolvers(resolutions: Resolutions) -> None:
+    path = f"/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/{RESOLUTION_POLICY}"
+    deadline = time.monotonic() + 30
+    while "typeChecking" not in (status := resolutions.place.api.get(path).get("status", {})):
         assert time.monotonic() < deadline, status
         time.sleep(0.3)
     assert status["typeChecking"] == {}

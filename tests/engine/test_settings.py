@@ -74,7 +74,7 @@ def test_the_engine_hands_over_what_the_stack_file_says(project: PulumiProject) 
     (project.directory / "kcp.kubeconfig").write_text(json.dumps(kubeconfig("https://kcp")))
     printed = project.up()
     assert outputs(project) == {"same": True, "servers": {"kcp": "https://kcp"}}
-    assert "gitops: checked, but not acted on by this version" in printed
+    assert "pipeline-service:monitoring: checked, but not acted on by this version" in printed
 
 
 def test_a_path_is_relative_to_the_project_wherever_pulumi_is_started(

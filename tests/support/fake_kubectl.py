@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from units.errors import KubectlError
+from units.errors import KubectlError, RefusedError
 from units.manifest import Identity, identify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
 
 Object = dict[str, Any]
 
@@ -19,7 +22,13 @@ class FakeKubectl:
     objects
         What exists, by identity.
     applied
-        The identities of each call of apply, in order.
+        The identities that were applied, in order.
+    forced
+        Whether each was applied by force.
+    patched
+        Identities and patches of what was patched, in order.
+    unestablished
+        How often a definition is looked at before it is established.
     deleted
         The identities that were deleted, in order.
     refuse
@@ -30,14 +39,15 @@ class FakeKubectl:
 
     def __init__(self) -> None:
         self.objects: dict[Identity, Object] = {}
-        self.applied: list[list[Identity]] = []
+        self.applied: list[Identity] = []
         self.deleted: list[Identity] = []
-        self.waited: list[tuple[str, ...]] = []
-        self.patched: list[tuple[str, ...]] = []
+        self.patched: list[tuple[Identity, Object]] = []
+        self.unestablished = 0
         self.forced: list[bool] = []
         self.refuse: dict[str, str] = {}
         self.refuse_waiting = ""
         self.workspaces: set[str] = set()
+        self.api = FakeApi(self)
 
     def add(self, *manifests: Object) -> None:
         for manifest in manifests:
@@ -51,21 +61,14 @@ class FakeKubectl:
         ]
         return found[0] if found else None
 
-    def run(self, *arguments: str, stdin: str = "", server: str | None = None, **_: object) -> str:  # noqa: C901, PLR0911 -- one for each command
+    def run(self, *arguments: str, stdin: str = "", server: str | None = None, **_: object) -> str:
         match arguments:
-            case ("apply", "--server-side", *options):
-                return self._apply(json.loads(stdin)["items"], options)
             case ("wait", *_):
-                self.waited.append(arguments)
                 if self.refuse_waiting:
                     raise KubectlError(self.refuse_waiting)
                 return ""
             case ("delete", "--ignore-not-found", *_):
                 return self._delete([identify(item) for item in json.loads(stdin)["items"]])
-            case ("delete", "configmap", name, *_):
-                return self._delete(
-                    [one for one in self.objects if (one.kind, one.name) == ("ConfigMap", name)]
-                )
             case ("delete", resource, selector, place, *_) if selector.startswith("--selector="):
                 label = selector.removeprefix("--selector=")
                 return self._delete(
@@ -79,15 +82,9 @@ class FakeKubectl:
                 )
             case ("delete", resource, "--all", *_):
                 return self._mark(resource)
-            case ("patch", resource, name, *_):
-                self.patched.append(arguments)
-                return self._delete(
-                    [one for one in self.objects if one.name == name and _serves(resource, one)]
-                )
-            case ("get", "--filename=-", *_):
-                asked = [identify(item) for item in json.loads(stdin)["items"]]
-                found = [self.objects[identity] for identity in asked if identity in self.objects]
-                return json.dumps({"kind": "List", "items": found})
+            case ("delete", resource, name, *_):
+                named = [one for one in self.objects if one.name == name]
+                return self._delete([one for one in named if _serves(_plural(resource), one)])
             case ("get", "workspaces.tenancy.kcp.io", name, *_) if server:
                 return f"workspace/{name}" if name in self.workspaces else ""
         message = f"an unexpected command: {arguments}"
@@ -101,15 +98,6 @@ class FakeKubectl:
             return {"items": [item for identity, item in self.objects.items() if _serves(resource, identity)]}
         plural = resource.partition("/")[0].split(".")[0]
         return self.named(resource.partition("/")[2] or rest[0], plural.removesuffix("s"))
-
-    def _apply(self, items: list[Object], options: list[str]) -> str:
-        self.applied.append([identify(item) for item in items])
-        self.forced.append("--force-conflicts" in options)
-        for item in items:
-            if reason := self.refuse.get(item["metadata"]["name"]):
-                raise KubectlError(reason)
-            self._change(item) if "resourceVersion" in item["metadata"] else self.add(item)
-        return ""
 
     def _change(self, item: Object) -> None:
         before = self.objects.get(identify(item))
@@ -130,9 +118,79 @@ class FakeKubectl:
 
     def _mark(self, resource: str) -> str:
         for identity in [one for one in self.objects if _serves(resource, one)]:
-            if not self.objects[identity]["metadata"].get("finalizers"):
+            metadata = self.objects[identity]["metadata"]
+            if metadata.get("finalizers"):
+                metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+            else:
                 self._delete([identity])
         return ""
+
+
+class FakeApi:
+    """The requests for one object each, of the same memory."""
+
+    def __init__(self, kubectl: FakeKubectl) -> None:
+        self._kubectl = kubectl
+
+    def each(self, function: Callable[[Any], Any], items: Iterable[Any], **_: object) -> list[Any]:
+        answers, errors = [], []
+        for item in items:
+            try:
+                answers.append(function(item))
+            except KubectlError as error:
+                errors.append((item, error))
+        if errors:
+            raise RefusedError(errors)
+        return answers
+
+    def find(self, identity: Identity) -> Object | None:
+        if reason := self._kubectl.refuse.get(identity.kind.lower()):
+            raise KubectlError(reason)
+        found = self._kubectl.objects.get(identity)
+        if found:
+            found = _versioned(found)
+        if found and identity.kind == "CustomResourceDefinition":
+            self._kubectl.unestablished -= 1
+            status = str(self._kubectl.unestablished < 0)
+            return {**found, "status": {"conditions": [{"type": "Established", "status": status}]}}
+        return found
+
+    def apply(self, item: Object, _manager: str, *, force: bool = True) -> Object:
+        self._kubectl.applied.append(identify(item))
+        self._kubectl.forced.append(force)
+        if reason := self._kubectl.refuse.get(item["metadata"]["name"]):
+            raise KubectlError(reason)
+        if "resourceVersion" in item["metadata"]:
+            self._kubectl._change(item)
+        else:
+            self._kubectl.add(item)
+        return item
+
+    def patch(self, identity: Identity, patch: Object, _manager: str) -> None:
+        """Change the metadata; what was deleted goes with its last finalizer."""
+        self._kubectl.patched.append((identity, patch))
+        if reason := self._kubectl.refuse.get(identity.name):
+            raise KubectlError(reason)
+        there = self._kubectl.objects[identity]
+        if there["metadata"].get("deletionTimestamp") and patch["metadata"].get("finalizers") == []:
+            self._kubectl._delete([identity])
+        else:
+            metadata = {**there["metadata"], **patch["metadata"]}
+            self._kubectl.add({**there, "metadata": metadata})
+
+    def pages(self, resource: str) -> Iterator[list[Object]]:
+        """One object a page."""
+        found = [item for one, item in self._kubectl.objects.items() if _serves(resource, one)]
+        yield from ([_versioned(item)] for item in found)
+
+
+def _plural(resource: str) -> str:
+    """A resource as kubectl takes it, in the plural: it takes the singular, too."""
+    return resource if "." in resource or resource.endswith("s") else f"{resource}s"
+
+
+def _versioned(item: Object) -> Object:
+    return {**item, "metadata": {"resourceVersion": "1", **item["metadata"]}}
 
 
 def _serves(resource: str, identity: Identity) -> bool:

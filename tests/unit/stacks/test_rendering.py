@@ -11,6 +11,7 @@ import yaml
 
 from components.cluster_delivery import identities
 from components.delivery import SYNC_OPTIONS, SYNC_WAVE
+from components.tekton import CHAINS_FINALIZERS
 from stacks.rendering import RenderingError, cluster_content, own_objects, release_objects, render
 from tests.support.recording import Recorder, environment, loaded, record
 from units.deliver import read_delivery
@@ -162,6 +163,59 @@ def test_a_refused_change_is_told_with_the_key_of_the_entry() -> None:
     assert delivery.key == "computeClusters.east.delivery"
     assert delivery.wanted == "gitops"
     assert delivery.restart == "pipeline-service-syncer/api-syncagent"
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_what_chains_holds_is_let_go_where_argo_cd_takes_it_away(*, enabled: bool) -> None:
+    chains = {"chains": {"enabled": enabled, "signingKey": {"secret": "signing-key"}}}
+    given = environment(
+        {"east": {"delivery": "gitops"}, "other": {}},
+        argocd={"enabled": True},
+        gitops={"repository": "https://git.example.com/sre/clusters"},
+        tekton=chains,
+    )
+    recorder, _ = record(given)
+    variables = recorder.named("east-delivery").inputs["environment"]
+    assert variables["UNIT_HELD"] == ("true" if enabled else "false")
+    assert variables["UNIT_HOLDER"] == "tekton-chains/tekton-chains-controller"
+    assert json.loads(variables["UNIT_LET_GO"]) == list(CHAINS_FINALIZERS)
+    # Where this program applies it, its unit does that.
+    assert "UNIT_LET_GO" not in recorder.named("other-delivery").inputs["environment"]
+
+
+def test_secrets_come_after_the_namespaces_that_argo_cd_would_make_later() -> None:
+    chains = {"chains": {"enabled": True, "signingKey": {"secret": "signing-key"}}}
+    given = environment(
+        {"east": {"delivery": "gitops"}},
+        {"team-a": {"cluster": "east", "namespaces": ["default", "ci"]}},
+        argocd={"enabled": True},
+        gitops={"repository": "https://git.example.com/sre/clusters"},
+        imageRepository={"pullSecret": {"secret": "pull"}},
+        tekton=chains,
+    )
+    recorder, _ = record(given)
+    places = recorder.named("east-places")
+    assert "delete" not in {key for key, value in places.inputs.items() if value is not None}
+    there = json.loads(places.inputs["environment"]["UNIT_PLACES"])
+    secrets = [
+        one
+        for one in recorder.registrations.values()
+        if one.type == "kubernetes:core/v1:Secret" and one.inputs["metadata"]["namespace"] in there
+    ]
+    assert {one.inputs["metadata"]["namespace"] for one in secrets} == set(there)
+    assert len(there) >= 4
+    assert {one.urn for one in secrets if places.urn not in recorder.reaches(one.urn)} == set()
+
+
+def test_without_secrets_in_them_argo_cd_makes_all_namespaces() -> None:
+    for delivery in ("direct", "handover", "gitops"):
+        recorder, _ = record(settings(delivery))
+        assert not [one for one in recorder.registrations.values() if one.name.endswith("-places")]
+
+
+def test_on_openshift_a_chains_is_the_operators() -> None:
+    recorder, _ = record(settings("gitops"))
+    assert "UNIT_LET_GO" not in recorder.named("west-delivery").inputs["environment"]
 
 
 def test_without_a_repository_nothing_watches_over_deliveries() -> None:

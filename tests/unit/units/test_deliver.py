@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.fake_kubectl import manifest
+from tests.support.fake_kubectl import FakeKubectl, definition, manifest
 from units.deliver import DIRECT, GITOPS, HANDOVER, deliver, read_delivery, undeliver
 from units.errors import KubectlError, UnitError
+from units.manifest import identify
 from units.request import Request, read_request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from units.manifest import Identity
 
 ENVIRONMENT = {
     "UNIT_NAME": "delivery",
@@ -19,6 +26,7 @@ ENVIRONMENT = {
     "UNIT_NAMESPACE": "pipeline-service",
     "UNIT_FIELD_MANAGER": "pipeline-service",
     "UNIT_DELIVERY_KEY": "computeClusters.east.delivery",
+    "UNIT_APPLICATION": "argocd/pipeline-service",
 }
 REQUEST: Request = read_request(ENVIRONMENT)
 ARGO = {"manager": "argocd-controller", "operation": "Apply"}
@@ -39,33 +47,32 @@ class Server:
         self.record = {"data": {"delivery": record, "objects": json.dumps([one])}}
         self.changes = changes
         self.recorded: list[str] = []
+        self.api = self
 
     def get(self, *arguments: str, **_: object) -> dict[str, Any] | None:
         return self.record if arguments[:2] == ("configmap", "delivery") else None
 
-    def run(self, *arguments: str, stdin: str = "", patient: bool = True, **_: object) -> str:
-        sent = json.loads(stdin)
-        if arguments[0] == "get":
-            assert "--show-managed-fields" in arguments
-            return json.dumps(self.object)
-        if arguments[0] == "apply":
-            self.recorded.append(sent["items"][0]["data"]["delivery"])
-            return ""
-        assert arguments[0] == "patch"
-        assert not patient
-        assert "--type=merge" in arguments
+    def each(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+        return [function(item) for item in items]
+
+    def find(self, identity: Identity) -> dict[str, Any] | None:
+        return copy.deepcopy(self.object) if identity.kind == "ConfigMap" else None
+
+    def apply(self, sent: dict[str, Any], _manager: str) -> None:
+        self.recorded.append(sent["data"]["delivery"])
+
+    def patch(self, _identity: Identity, sent: dict[str, Any], _manager: str) -> None:
         metadata = self.object["metadata"]
         if self.changes:
             self.changes -= 1
             metadata["resourceVersion"] = str(int(metadata["resourceVersion"]) + 1)
-        patch = sent["metadata"]
+        patch = dict(sent["metadata"])
         if patch.pop("resourceVersion") != metadata["resourceVersion"]:
             raise KubectlError(CONFLICT)
         for key in ("annotations", "labels"):
             changed = {**metadata.get(key, {}), **patch.pop(key, {})}
             metadata[key] = {name: value for name, value in changed.items() if value is not None}
         metadata |= patch
-        return ""
 
 
 def run(server: Server, wanted: str) -> str:
@@ -109,3 +116,100 @@ def test_a_cluster_in_handover_is_not_left(asked: str) -> None:
 def test_one_in_any_other_delivery_is(record: str, said: str) -> None:
     delivery = read_delivery({**ENVIRONMENT, "UNIT_DELIVERY": record})
     assert said in undeliver(Server(record), REQUEST, delivery)  # type: ignore[arg-type]
+
+
+RUN = {
+    **manifest("PipelineRun", "signed", "tekton.dev/v1", namespace="ci"),
+    "metadata": {
+        "name": "signed",
+        "namespace": "ci",
+        "finalizers": ["chains.tekton.dev/pipelinerun", "a.b/c"],
+    },
+}
+LET_GO = {
+    **ENVIRONMENT,
+    "UNIT_DELIVERY": GITOPS,
+    "UNIT_LET_GO": '[{"resource": "pipelineruns.tekton.dev", "finalizer": "chains.tekton.dev/pipelinerun"}]',
+    "UNIT_HOLDER": "tekton-chains/tekton-chains-controller",
+    "UNIT_WAIT_SECONDS": "0",
+}
+
+
+def test_finalizers_of_what_argo_cd_has_taken_away_are_taken_off_and_not_before() -> None:
+    # Argo CD deletes a release, and knows nothing of what it has put on objects of others.
+    kubectl = FakeKubectl()
+    chains = manifest("Deployment", "tekton-chains-controller", "apps/v1", "tekton-chains")
+    kubectl.add(copy.deepcopy(RUN), chains)
+
+    def finalizers() -> list[str]:
+        found = kubectl.named("signed")
+        assert found is not None
+        return list(found["metadata"]["finalizers"])
+
+    def go(held: str = "false") -> str:
+        variables = {**LET_GO, "UNIT_HELD": held}
+        return deliver(kubectl, read_request(variables), read_delivery(variables), "")  # type: ignore[arg-type]
+
+    # Where it never was by our doing, it is somebody else's.
+    go()
+    assert finalizers() == RUN["metadata"]["finalizers"]
+    go("true")
+    assert finalizers() == RUN["metadata"]["finalizers"]
+    for _ in range(2):
+        with pytest.raises(UnitError, match=r"Deployment tekton-chains/tekton-chains-controller is still th"):
+            go()
+    assert finalizers() == RUN["metadata"]["finalizers"]
+    del kubectl.objects[identify(chains)]
+    go()
+    assert finalizers() == ["a.b/c"]
+    kubectl.add(copy.deepcopy(RUN))
+    go()
+    assert finalizers() == RUN["metadata"]["finalizers"]
+
+
+APPLICATIONS = definition("Application", "argoproj.io")
+
+
+def application(*resources: dict[str, Any]) -> dict[str, Any]:
+    status = {"resources": list(resources)}
+    return manifest("Application", "pipeline-service", "argoproj.io/v1alpha1", "argocd", status=status)
+
+
+def in_handover() -> FakeKubectl:
+    kubectl = FakeKubectl()
+    record = {"data": {"delivery": HANDOVER, "objects": "[]"}}
+    kubectl.add({**manifest("ConfigMap", "delivery", namespace="pipeline-service"), **record}, APPLICATIONS)
+    return kubectl
+
+
+def delivered(kubectl: FakeKubectl, wanted: str) -> str:
+    variables = {**ENVIRONMENT, "UNIT_DELIVERY": wanted}
+    return deliver(kubectl, REQUEST, read_delivery(variables), "[]")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wanted", [HANDOVER, GITOPS])
+def test_a_cluster_is_not_left_to_an_argo_cd_that_follows_nothing(wanted: str) -> None:
+    # After a way to direct that failed halfway, the engine saw no change in the unit of the Application.
+    kubectl = in_handover()
+    with pytest.raises(
+        UnitError, match=r"argocd/pipeline-service is not there, .*raise computeClusters\.east\."
+    ):
+        delivered(kubectl, wanted)
+    kubectl.add(application())
+    assert delivered(kubectl, wanted).startswith(wanted)
+
+
+def test_what_argo_cd_has_yet_to_remove_is_not_left_behind() -> None:
+    kubectl = in_handover()
+    kubectl.add(
+        application(
+            {"kind": "ConfigMap", "name": "stays"},
+            {"kind": "ConfigMap", "name": "leaves", "requiresPruning": True},
+        )
+    )
+    with pytest.raises(UnitError, match=r"has yet to remove what left the repository: ConfigMap leaves;"):
+        delivered(kubectl, DIRECT)
+    assert kubectl.named("pipeline-service", "Application")
+    kubectl.add(application({"kind": "ConfigMap", "name": "stays"}))
+    delivered(kubectl, DIRECT)
+    assert not kubectl.named("pipeline-service", "Application")
