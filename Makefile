@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 STAMP := .venv/.installed
 
-.PHONY: help up down demo env status test test-unit test-engine test-live bench check format lock
+.PHONY: help up down demo demo-event env status test test-unit test-engine test-live bench check format lock
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | sed 's/[$$][$$]/$$/g' | expand -t 14
@@ -18,6 +18,9 @@ up: $(STAMP) ## Bring up the embedded environment and deploy stack dev to it
 
 demo: $(STAMP) ## Run a two-task PipelineRun as a tenant's user, through kcp, on a compute cluster
 	@$(PYTHON) -m local demo
+
+demo-event: $(STAMP) ## Push to a tenant's repository: gateway, Pipelines as Code, pods, and the status back
+	@$(PYTHON) -m local demo-event
 
 env: $(STAMP) ## Print shell exports: eval "$$(make -s env)"
 	@$(PYTHON) -m local env

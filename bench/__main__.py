@@ -10,7 +10,6 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any, Final
@@ -21,6 +20,8 @@ from bench import apply_step
 from bench.clones import grown, is_of
 from bench.environment import Deployed, embedded
 from bench.errors import BenchError
+from bench.figure import Figure
+from bench.gateway import figures as gateway_figures
 from bench.measure import Command, in_turn, run
 from bench.snapshots import WITHOUT_RELEASES, Snapshot, take, without
 from components.names import tenant_namespace
@@ -37,33 +38,6 @@ _COMMAND: Final = "command:local:Command"
 _RELEASE: Final = "pipeline-service:release:Release"
 _MANY_CLUSTERS: Final = 5
 _ONE, _MANY, _BARE, _FIVE = "one cluster", "many tenants", "no releases", "five clusters"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figure:
-    """What was measured.
-
-    Attributes
-    ----------
-    name
-        What it is.
-    value
-        How much.
-    unit
-        Its unit.
-    goal
-        How much it may be.
-    """
-
-    name: str
-    value: float
-    unit: str
-    goal: float
-
-    def __str__(self) -> str:
-        """Write its line."""
-        verdict = "ok" if self.value <= self.goal else "short"
-        return f"{self.name} {self.value:.2f} {self.unit} {self.goal:g} {verdict}"
 
 
 def _environments(deployed: Deployed, folder: Path, tenants: int) -> dict[str, Snapshot]:
@@ -156,6 +130,11 @@ def _previews(environments: Mapping[str, Snapshot], tenants: int, rounds: int) -
     yield Figure(name="preview-for-releases", value=difference, unit="s", goal=1)
 
 
+def _tell(figure: Figure) -> None:
+    sys.stdout.write(f"{figure}\n")
+    sys.stdout.flush()
+
+
 def _say(line: str) -> None:
     sys.stderr.write(f"{line}\n")
 
@@ -164,19 +143,29 @@ def main(
     *,
     tenants: Annotated[int, typer.Option(help="Tenants of the larger environment.", min=2)] = 41,
     rounds: Annotated[int, typer.Option(help="How often each is measured.", min=1)] = 3,
+    gateway: Annotated[
+        bool | None,
+        typer.Option(
+            "--gateway-alone/--without-gateway",
+            help="Only the gateway, which needs no environment, or all but the gateway. Default: all.",
+        ),
+    ] = None,
 ) -> None:
     """Measure what the project itself costs, beside the embedded environment, which stays as it is."""
     try:
+        if gateway is not False:
+            for figure in gateway_figures():
+                _tell(figure)
+        if gateway:
+            return
         deployed = embedded()
         with tempfile.TemporaryDirectory(prefix="bench-") as name:  # mode 0700: it will hold credentials
             for figure in _previews(_environments(deployed, Path(name), tenants), tenants, rounds):
-                sys.stdout.write(f"{figure}\n")
-                sys.stdout.flush()
+                _tell(figure)
         units = [unit for unit in deployed_units(deployed.state) if unit.section == "computeClusters"]
         first = [unit for unit in units if unit.target == units[0].target]
         ratio = apply_step.ratio(deployed, first, rounds)
-        figure = Figure(name="apply-step-to-kubectl", value=ratio, unit="ratio", goal=1)
-        sys.stdout.write(f"{figure}\n")
+        _tell(Figure(name="apply-step-to-kubectl", value=ratio, unit="ratio", goal=1))
     except BenchError as error:
         _say(f"bench: {error}")
         raise typer.Exit(1) from error

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import pulumi
 
-from components.access import READ, Subject, cluster_role, cluster_role_binding, rule
+from components.access import READ, REPOSITORY_GROUP, Subject, cluster_role, cluster_role_binding, rule
 from components.image_repository import (
     ImagePolicy,
     policy,
@@ -17,10 +17,12 @@ from components.image_repository import (
 )
 from components.kubernetes_object import register_object
 from components.names import OPERATOR_NAMESPACE, labels
+from components.repository_admission import policies as repository_policies
 from components.suspension import suspension_binding, suspension_policy
 
 if TYPE_CHECKING:
     from components.kubernetes_object import Manifest
+    from components.pipelines_as_code import RepositoryRules
 
 OBSERVER: Final = "pipeline-service:observer"
 """ClusterRole, and group of users, of SREs who look into incidents on a compute cluster."""
@@ -63,6 +65,7 @@ def observer_role() -> Manifest:
             rule("", ("resourcequotas", "limitranges", "serviceaccounts", "persistentvolumeclaims"), READ),
             rule("apps", ("deployments", "replicasets", "statefulsets"), READ),
             rule("tekton.dev", ("*",), READ),
+            rule(REPOSITORY_GROUP, ("repositories",), READ),
             rule("syncagent.kcp.io", ("publishedresources",), READ),
             rule("apiextensions.k8s.io", ("customresourcedefinitions",), READ),
         ],
@@ -75,13 +78,15 @@ def observer_binding() -> Manifest:
     return cluster_role_binding(OBSERVER, OBSERVER, [Subject(kind="Group", name=OBSERVER)], labels("access"))
 
 
-def ground(images: ImagePolicy | None) -> dict[str, Manifest]:
-    """Make a cluster's ground: our namespace, read access for incidents, what tenants' pods are held to.
+def ground(images: ImagePolicy | None, repositories: RepositoryRules | None = None) -> dict[str, Manifest]:
+    """Make a cluster's ground: our namespace, read access for incidents, what tenants' work is held to.
 
     Parameters
     ----------
     images
         Which images tenants' pods may use; None, or an empty one: all.
+    repositories
+        What tenants' Repository objects are held to; None where there are none.
     """
     made = {
         "namespace": namespace(OPERATOR_NAMESPACE, "operator"),
@@ -94,7 +99,7 @@ def ground(images: ImagePolicy | None) -> dict[str, Manifest]:
         made |= {"images": policy(images), "images-binding": policy_binding()}
         if images.keeps_secret:
             made |= {"resolutions": resolution_policy(), "resolutions-binding": resolution_policy_binding()}
-    return made
+    return made | repository_policies(repositories)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,10 +112,13 @@ class ComputeClusterArgs:
         The cluster's API server.
     images
         Which images tenants' pods may use.
+    repositories
+        What tenants' Repository objects are held to; None where there are none.
     """
 
     cluster: pulumi.ProviderResource = field(repr=False)
     images: ImagePolicy = field(default_factory=ImagePolicy)
+    repositories: RepositoryRules | None = None
 
 
 class ComputeCluster(pulumi.ComponentResource):
@@ -130,6 +138,6 @@ class ComputeCluster(pulumi.ComponentResource):
         self, name: str, args: ComputeClusterArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("pipeline-service:compute:ComputeCluster", name, None, opts)
-        for part, manifest in ground(args.images).items():
+        for part, manifest in ground(args.images, args.repositories).items():
             register_object(f"{name}-{part}", manifest, provider=args.cluster, parent=self)
         self.register_outputs({})

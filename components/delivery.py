@@ -8,7 +8,13 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from components.names import OPERATOR_NAMESPACE, RETENTION_NAMESPACE, SYNCER_NAMESPACE
+from components.names import (
+    EVENTS_NAMESPACE,
+    GATEWAY_NAMESPACE,
+    OPERATOR_NAMESPACE,
+    RETENTION_NAMESPACE,
+    SYNCER_NAMESPACE,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +28,13 @@ ARGO_PREFIX: Final = "argocd.argoproj.io/"
 SYNC_WAVE: Final = f"{ARGO_PREFIX}sync-wave"
 SYNC_OPTIONS: Final = f"{ARGO_PREFIX}sync-options"
 
-_BOOTSTRAP_NAMESPACES: Final = (OPERATOR_NAMESPACE, SYNCER_NAMESPACE, RETENTION_NAMESPACE)
+_BOOTSTRAP_NAMESPACES: Final = (
+    OPERATOR_NAMESPACE,
+    SYNCER_NAMESPACE,
+    RETENTION_NAMESPACE,
+    GATEWAY_NAMESPACE,
+    EVENTS_NAMESPACE,
+)
 """They hold Secrets or records of this program, which has to put them there."""
 
 

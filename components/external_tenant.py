@@ -60,7 +60,7 @@ class ExternalTenant(pulumi.ComponentResource):
     """A tenant that can bind, and run once it has bound; nothing is put into its workspace.
 
     While it is suspended nobody may bind; what is bound stays so, and the cluster refuses its runs.
-    Its owner makes the APIBinding there, and accepts the claims of `components.tenant_manifests.CLAIMS`.
+    Its owner makes the APIBinding there, and accepts the claims of `components.tenant_manifests.claims`.
 
     Parameters
     ----------

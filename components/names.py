@@ -17,6 +17,11 @@ SYNCER_NAMESPACE: Final = "pipeline-service-syncer"
 
 RETENTION_NAMESPACE: Final = "pipeline-service-retention"
 
+GATEWAY_NAMESPACE: Final = "pipeline-service-gateway"
+
+EVENTS_NAMESPACE: Final = "pipeline-service-events"
+"""Namespace of what takes events from gateways on other clusters."""
+
 TENANT: Final = "pipeline-service/tenant"
 """Label with the name of the tenant that an object belongs to."""
 

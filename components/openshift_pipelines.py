@@ -11,10 +11,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pulumi
 
-from components.access import PIPELINE_RESOURCES
+from components.access import PIPELINE_RESOURCES, REPOSITORY_GROUP
 from components.delivery import Delivery
 from components.kubernetes_object import register_object
 from components.names import digest, labels
+from components.pipelines_as_code import (
+    AppCredentials,
+    PacSetup,
+    app_secret,
+    network_policies,
+    operator_settings,
+)
 from components.release import WAIT_SECONDS
 from components.tekton_network import resolvers_policy
 from components.unit import ClusterUnitArgs, Unit, UnitArgs, register_unit, to_yaml
@@ -89,6 +96,13 @@ TEKTON_WAIT_FOR: Final[Sequence[Mapping[str, str]]] = (
 )
 
 
+REPOSITORIES_WAIT_FOR: Final[Mapping[str, str]] = {
+    "resource": f"customresourcedefinitions/repositories.{REPOSITORY_GROUP}",
+    "for": "condition=Established",
+}
+"""What says that Pipelines as Code's kind is there."""
+
+
 def subscription() -> Manifest:
     """Make the Subscription by which OLM installs the operator and keeps it current within its channel."""
     return {
@@ -125,12 +139,15 @@ class TektonSetup:
         Requests and limits of its pods.
     blocked_networks
         Networks that the resolvers never reach.
+    pipelines_as_code
+        How Pipelines as Code is set up; None: not at all.
     """
 
     config_maps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     performance: Mapping[str, Any] = field(default_factory=dict)
     resources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     blocked_networks: Sequence[str] = ()
+    pipelines_as_code: PacSetup | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,21 +160,31 @@ class OpenShiftPipelinesArgs(ClusterUnitArgs):
         API server of the cluster.
     setup
         How Tekton is set up.
+    github_app
+        The GitHub App of Pipelines as Code; None without one.
     """
 
     cluster: pulumi.ProviderResource = field(repr=False)
     setup: TektonSetup = field(default_factory=TektonSetup)
+    github_app: AppCredentials | None = field(default=None, repr=False)
 
 
-def network_policy(setup: TektonSetup) -> Manifest:
-    """Make the policy of Tekton's resolvers, which the operator's version has none for.
+def policies(setup: TektonSetup) -> dict[str, Manifest]:
+    """Make the network policies of what the operator brings, which has none for these pods.
 
     Parameters
     ----------
     setup
         How Tekton is set up.
     """
-    return resolvers_policy(setup.blocked_networks, TEKTON_NAMESPACE)
+    made = {"resolvers-policy": resolvers_policy(setup.blocked_networks, TEKTON_NAMESPACE)}
+    if setup.pipelines_as_code is not None:
+        blocked = setup.pipelines_as_code.blocked_networks
+        made |= {
+            f"{policy['metadata']['name']}-policy": policy
+            for policy in network_policies(blocked, TEKTON_NAMESPACE)
+        }
+    return made
 
 
 def tekton_config(setup: TektonSetup) -> Manifest:
@@ -212,7 +239,7 @@ def tekton_config(setup: TektonSetup) -> Manifest:
             "pruner": off,
             "tektonpruner": {**off, "global-config": {}},
             "result": {**off, "is_external_db": False},
-            "platforms": {"openshift": {"pipelinesAsCode": {"enable": False}}},
+            "platforms": {"openshift": {"pipelinesAsCode": operator_settings(setup.pipelines_as_code)}},
         },
     }
 
@@ -282,12 +309,23 @@ class OpenShiftPipelines(pulumi.ComponentResource):
             leftovers=OPERATOR_LEFTOVERS,
         )
         config = unit(
-            "tekton-config", tekton_config(args.setup), wait_for=TEKTON_WAIT_FOR, after=[operator.ready]
+            "tekton-config",
+            tekton_config(args.setup),
+            wait_for=[
+                *TEKTON_WAIT_FOR,
+                # The syncer publishes its kind, too.
+                *([REPOSITORIES_WAIT_FOR] if args.setup.pipelines_as_code else []),
+            ],
+            after=[operator.ready],
         )
-        register_object(
-            f"{name}-resolvers-policy",
-            network_policy(args.setup),
-            provider=args.cluster,
-            parent=self,
-            depends_on=[config.ready],
-        )
+        made = policies(args.setup)
+        if args.github_app is not None:
+            made["github-app"] = app_secret(args.github_app, TEKTON_NAMESPACE)
+        for part, manifest in made.items():
+            register_object(
+                f"{name}-{part}",
+                manifest,
+                provider=args.cluster,
+                parent=self,
+                depends_on=[config.ready],
+            )

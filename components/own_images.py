@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import Final
 
-from releases.catalog import PYTHON_IMAGE
+from releases.catalog import HAPROXY_IMAGE, PYTHON_IMAGE
 
 SYNCER_IMAGE: Final = "ghcr.io/kcp-dev/api-syncagent"
 """The agent, without its version: that is its CustomResourceDefinitions'."""
 
-OWN_IMAGES: Final = (SYNCER_IMAGE, PYTHON_IMAGE)
-"""All of them, under the names that they have where nothing mirrors them."""
 
-
-def own_images(syncer_version: str) -> tuple[str, ...]:
-    """Name all of them as they are pulled, under their own names.
+def own_images(*, gateway: bool, syncer_version: str | None = None) -> tuple[str, ...]:
+    """Name them as they are pulled, under the names that they have where nothing mirrors them.
 
     Parameters
     ----------
+    gateway
+        Whether there is a gateway.
     syncer_version
-        Version of the agent.
+        Version of the agent; None: its name is given without.
     """
-    return tuple(f"{image}:{syncer_version}" if image == SYNCER_IMAGE else image for image in OWN_IMAGES)
+    syncer = SYNCER_IMAGE if syncer_version is None else f"{SYNCER_IMAGE}:{syncer_version}"
+    return (syncer, PYTHON_IMAGE, *((HAPROXY_IMAGE,) if gateway else ()))

@@ -36,6 +36,8 @@ class SyncerArgs:
         The agent's CustomResourceDefinitions, as a release on the cluster.
     pods
         The agent's pods.
+    repositories
+        Whether it copies Repository objects, and the Secrets that they name.
     after
         What must be there before it, and stay until it is gone: what it publishes, for one.
     """
@@ -47,6 +49,7 @@ class SyncerArgs:
     cluster: pulumi.ProviderResource = field(repr=False)
     crds: ReleaseArgs
     pods: manifests.AgentPods
+    repositories: bool = False
     after: tuple[pulumi.Resource, ...] = field(default=(), repr=False)
 
 
@@ -83,7 +86,7 @@ class Syncer(pulumi.ComponentResource):
         )
         ground = register_objects(
             name,
-            manifests.cluster_objects(args.pods.pull_secret),
+            manifests.cluster_objects(args.pods.pull_secret, repositories=args.repositories),
             provider=args.cluster,
             parent=self,
             depends_on=args.after,
@@ -97,7 +100,7 @@ class Syncer(pulumi.ComponentResource):
         )
         published = register_objects(
             name,
-            manifests.published_resources(args.cluster_name),
+            manifests.published_resources(args.cluster_name, repositories=args.repositories),
             provider=args.cluster,
             parent=self,
             depends_on=[*args.after, crds],

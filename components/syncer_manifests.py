@@ -9,6 +9,7 @@ from components.access import (
     PIPELINE_KINDS,
     PIPELINE_RESOURCES,
     READ,
+    REPOSITORY_GROUP,
     WORKSPACE_ACCESS,
     Subject,
     cluster_role,
@@ -39,6 +40,14 @@ WRITER: Final = "pipeline-service-syncer-writer"
 
 FINALIZER: Final = "syncagent.kcp.io/cleanup"
 """Finalizer with which an agent holds the objects it has copied."""
+
+_NAMED_SECRETS: Final[Mapping[str, str]] = {
+    "token": "spec.git_provider.secret.name",
+    "webhook": "spec.git_provider.webhook_secret.name",
+    "incoming": "spec.incoming.#.secret.name",
+    "params": "spec.params.#.secret_ref.name",
+}
+"""Where a Repository names Secrets, as the agent reads paths (those of gjson)."""
 
 AGENT: Final = "api-syncagent"
 """The agent's Deployment."""
@@ -109,13 +118,17 @@ def kubeconfig_secret(encoded: pulumi.Input[str]) -> Manifest:
     }
 
 
-def cluster_objects(pulls: pulumi.Input[str] | None = None) -> dict[str, Manifest]:
+def cluster_objects(
+    pulls: pulumi.Input[str] | None = None, *, repositories: bool = False
+) -> dict[str, Manifest]:
     """Make the agent's namespace, identity and rights on its cluster; the namespace comes first.
 
     Parameters
     ----------
     pulls
         With what its image is pulled: a `.docker/config.json`, base64; None: without.
+    repositories
+        Whether it copies Repository objects, and the Secrets that they name.
     """
     marked = labels("syncer")
     subjects = [Subject(kind="ServiceAccount", name=ACCOUNT, namespace=SYNCER_NAMESPACE)]
@@ -131,11 +144,16 @@ def cluster_objects(pulls: pulumi.Input[str] | None = None) -> dict[str, Manifes
         rule("syncagent.kcp.io", ("publishedresources/status",), ("get", "patch", "update")),
         rule("", ("events",), ("create", "patch")),
     ]
+    changing = ("create", "update", "patch", "delete")
     own = [
-        rule("", ("secrets",), ("create", "update", "patch", "delete")),
+        rule("", ("secrets",), changing),
         rule("coordination.k8s.io", ("leases",), (*READ, "create", "update", "patch")),
     ]
-    write = [rule("tekton.dev", PIPELINE_RESOURCES, ("create", "update", "patch", "delete"))]
+    write = [rule("tekton.dev", PIPELINE_RESOURCES, changing)]
+    if repositories:
+        read.append(rule(REPOSITORY_GROUP, ("repositories",), READ))
+        # Their copies lie in tenants' namespaces, where this role is bound, and nowhere else.
+        write += [rule(REPOSITORY_GROUP, ("repositories",), changing), rule("", ("secrets",), changing)]
     return {
         "syncer-namespace": namespace(SYNCER_NAMESPACE, "syncer"),
         "syncer-account": {
@@ -166,31 +184,55 @@ def writer_binding(tenant_namespace: str, tenant: str) -> Manifest:
     return role_binding(WRITER, tenant_namespace, WRITER, subjects, labels("tenant", tenant=tenant))
 
 
-def published_resources(cluster: str) -> dict[str, Manifest]:
+def published_resources(cluster: str, *, repositories: bool = False) -> dict[str, Manifest]:
     """Make what the agent publishes: pipelines, tasks and runs, under their own names.
 
     Parameters
     ----------
     cluster
         Name of the compute cluster.
+    repositories
+        Whether it publishes Repository objects as well, with the Secrets that they name.
     """
-    return {
-        f"published-{plural}": {
-            "apiVersion": "syncagent.kcp.io/v1alpha1",
-            "kind": "PublishedResource",
-            "metadata": {"name": plural, "labels": labels("syncer", cluster=cluster)},
-            "spec": {
-                "resource": {"apiGroup": "tekton.dev", "kind": kind, "versions": ["v1"]},
-                # The namespace's name is made from the workspace's path.
-                "enableWorkspacePaths": True,
-                "naming": {
-                    # A PipelineRun refers to its Pipeline by name, so names stay as they are.
-                    "name": "{{ .Object.metadata.name }}",
-                    "namespace": TENANT_NAMESPACE_TEMPLATE,
-                },
-            },
-        }
+    made = {
+        f"published-{plural}": _published(cluster, plural, "tekton.dev", kind, "v1")
         for kind, plural in PIPELINE_KINDS.items()
+    }
+    if repositories:
+        manifest = _published(cluster, "repositories", REPOSITORY_GROUP, "Repository", "v1alpha1")
+        manifest["spec"]["related"] = [_named_secrets(*one) for one in _NAMED_SECRETS.items()]
+        made["published-repositories"] = manifest
+    return made
+
+
+def _published(cluster: str, plural: str, group: str, kind: str, version: str) -> Manifest:
+    return {
+        "apiVersion": "syncagent.kcp.io/v1alpha1",
+        "kind": "PublishedResource",
+        "metadata": {"name": plural, "labels": labels("syncer", cluster=cluster)},
+        "spec": {
+            "resource": {"apiGroup": group, "kind": kind, "versions": [version]},
+            # The namespace's name is made from the workspace's path.
+            "enableWorkspacePaths": True,
+            "naming": {
+                # A PipelineRun refers to its Pipeline by name, so names stay as they are.
+                "name": "{{ .Object.metadata.name }}",
+                "namespace": TENANT_NAMESPACE_TEMPLATE,
+            },
+        },
+    }
+
+
+def _named_secrets(identifier: str, path: str) -> dict[str, Any]:
+    """Have the Secrets copied that a Repository names at a path, into its copy's namespace."""
+    return {
+        "identifier": identifier,
+        "origin": "kcp",
+        "version": "v1",
+        "resource": "secrets",
+        "object": {"reference": {"path": path}},
+        # A Secret doesn't say who names it: where one changes, all of its workspace are looked at.
+        "watch": {"bySelector": {}},
     }
 
 

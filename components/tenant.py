@@ -92,6 +92,7 @@ class Tenant(pulumi.ComponentResource):
                 access=args.access,
                 quota=place.quota,
                 suspended=place.suspended,
+                repositories=place.repositories,
             )
         )
         register_unit(
@@ -105,8 +106,12 @@ class Tenant(pulumi.ComponentResource):
                 incarnation=args.incarnation,
                 lies_in=home.uid,
                 protect=place.protect,
-                wait_for=manifests.WAIT_FOR,
-                drain=[f"{plural}.tekton.dev" for plural in PIPELINE_RESOURCES],
+                wait_for=manifests.wait_for(repositories=place.repositories is not None),
+                drain=[
+                    *(f"{plural}.tekton.dev" for plural in PIPELINE_RESOURCES),
+                    # Also where Pipelines as Code is off: it may have been on, and what it left is held.
+                    *manifests.REPOSITORY_DRAIN,
+                ],
                 release_finalizers=[FINALIZER],
                 cancel=["pipelineruns.tekton.dev"] if place.stopped else [],
                 # A tenant's admin may write role bindings, and so could hold on to ours: the entry decides.

@@ -9,6 +9,7 @@ from components.access import (
     ADMIN,
     DEVELOPER,
     PIPELINE_RESOURCES,
+    REPOSITORY_GROUP,
     VIEWER,
     WORKSPACE_ACCESS,
     Subject,
@@ -19,6 +20,9 @@ from components.access import (
 from components.compute_cluster import namespace
 from components.image_repository import pull_secret, pulls_with
 from components.names import OPERATOR_NAMESPACE, TENANT, digest, labels
+from components.pipelines_as_code import tenant_bindings
+from components.repository_admission import REPOSITORIES
+from components.repository_admission import policies as repository_policies
 from components.suspension import SUSPENDED
 from components.syncer_manifests import writer_binding
 from components.tenant_network import WORKSPACE_DIGEST, network_policy
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
     import pulumi
 
     from components.kubernetes_object import Manifest
+    from components.pipelines_as_code import RepositoryRules
     from components.tenant_network import TenantNetwork
 
 BINDING: Final = "pipelines"
@@ -43,18 +48,58 @@ _DIGEST_LENGTH: Final = 12
 CLAIMS: Final = (("", "events"), ("core.kcp.io", "logicalclusters"))
 """What the agent asks for (group, resource): events to report with, the workspace's path to read."""
 
-WAIT_FOR: Final[Sequence[Mapping[str, str]]] = (
-    {"resource": f"apibindings.apis.kcp.io/{BINDING}", "for": "jsonpath={.status.phase}=Bound"},
-    {"resource": f"apibindings.apis.kcp.io/{BINDING}", "for": "condition=PermissionClaimsValid"},
-    *(
-        # Bound is said of an export that has no schema yet as well: only this says that users can work.
-        {
-            "resource": f"apibindings.apis.kcp.io/{BINDING}",
-            "for": f'jsonpath={{.status.boundResources[?(@.resource=="{plural}")].resource}}={plural}',
-        }
-        for plural in PIPELINE_RESOURCES
-    ),
-)
+REPOSITORY_CLAIMS: Final = (("", "namespaces"), ("", "secrets"))
+"""What it asks for beside these where tenants have Repository objects: the Secrets that these name, and the
+namespaces that these lie in."""
+
+
+REPOSITORY_DRAIN: Final = (f"repositories.{REPOSITORY_GROUP}", "secrets")
+"""What else goes while the agent lives: it holds Repository objects, and the Secrets that they name."""
+
+
+def claims(*, repositories: bool) -> tuple[tuple[str, str], ...]:
+    """List what the agent asks for, group and resource.
+
+    Parameters
+    ----------
+    repositories
+        Whether tenants have Repository objects.
+    """
+    return (*CLAIMS, *(REPOSITORY_CLAIMS if repositories else ()))
+
+
+def bound_resources(*, repositories: bool) -> tuple[str, ...]:
+    """List the resources that a tenant works with, as its binding lists them.
+
+    Parameters
+    ----------
+    repositories
+        Whether tenants have Repository objects.
+    """
+    return (*PIPELINE_RESOURCES, *(("repositories",) if repositories else ()))
+
+
+def wait_for(*, repositories: bool) -> list[Mapping[str, str]]:
+    """List what says that users can work in a workspace.
+
+    Parameters
+    ----------
+    repositories
+        Whether tenants have Repository objects.
+    """
+    binding = f"apibindings.apis.kcp.io/{BINDING}"
+    return [
+        {"resource": binding, "for": "jsonpath={.status.phase}=Bound"},
+        {"resource": binding, "for": "condition=PermissionClaimsValid"},
+        *(
+            # Bound is said of an export that has no schema yet as well: only this says that users can work.
+            {
+                "resource": binding,
+                "for": f'jsonpath={{.status.boundResources[?(@.resource=="{plural}")].resource}}={plural}',
+            }
+            for plural in bound_resources(repositories=repositories)
+        ),
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +133,26 @@ class TenantAccess:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TenantRepositories:
+    """The repositories of a tenant, where Pipelines as Code takes their events.
+
+    Attributes
+    ----------
+    identities
+        Host and path of each.
+    rules
+        What its Repository objects are held to.
+    bound
+        Whether Pipelines as Code needs to be let into its namespaces: where OpenShift's operator brings it,
+        it has its rights for the whole cluster.
+    """
+
+    identities: tuple[str, ...]
+    rules: RepositoryRules
+    bound: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
 class TenantQuota:
     """How much a tenant may store and run.
 
@@ -112,7 +177,9 @@ class TenantQuota:
     storage: str
 
 
-def api_binding(export: tuple[str, str], marked: Mapping[str, str]) -> Manifest:
+def api_binding(
+    export: tuple[str, str], marked: Mapping[str, str], *, repositories: bool = False
+) -> Manifest:
     """Make the APIBinding by which a tenant is placed on a cluster.
 
     Parameters
@@ -121,6 +188,8 @@ def api_binding(export: tuple[str, str], marked: Mapping[str, str]) -> Manifest:
         Path of the export's workspace, and the export's name.
     marked
         Labels.
+    repositories
+        Whether tenants have Repository objects.
     """
     path, name = export
     return {
@@ -137,7 +206,7 @@ def api_binding(export: tuple[str, str], marked: Mapping[str, str]) -> Manifest:
                     "selector": {"matchAll": True},
                     "state": "Accepted",
                 }
-                for group, resource in CLAIMS
+                for group, resource in claims(repositories=repositories)
             ],
         },
     }
@@ -177,6 +246,7 @@ def workspace_content(  # noqa: PLR0913 -- all that is said of a workspace
     access: TenantAccess,
     quota: TenantQuota,
     suspended: bool = False,
+    repositories: TenantRepositories | None = None,
 ) -> list[Manifest]:
     """Make everything inside a tenant's workspace.
 
@@ -198,14 +268,25 @@ def workspace_content(  # noqa: PLR0913 -- all that is said of a workspace
         How much it may store.
     suspended
         Whether nobody has access and nothing new is stored.
+    repositories
+        The repositories that it may name; None where there are no Repository objects.
     """
     marked = labels("tenant", tenant=tenant)
     made: list[Manifest] = [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": marked}}
-        for name in (OPERATOR_NAMESPACE, QUOTA_NAMESPACE, *namespaces)
+        for name in (OPERATOR_NAMESPACE, QUOTA_NAMESPACE)
     ]
     made += [
-        api_binding(export, marked),
+        {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": name, "labels": marked, **_annotated(_of(repositories))},
+        }
+        for name in namespaces
+    ]
+    made += [
+        *repository_policies(repositories.rules if repositories else None, workspace=True).values(),
+        api_binding(export, marked, repositories=repositories is not None),
         stored_runs_quota(0 if suspended else quota.pipeline_runs, marked),
         *(
             {
@@ -242,6 +323,7 @@ def namespace_objects(  # noqa: PLR0913 -- all that is said of a tenant's namesp
     suspended: bool = False,
     stopped: bool = False,
     pulls: pulumi.Input[str] | None = None,
+    repositories: TenantRepositories | None = None,
 ) -> dict[str, Manifest]:
     """Make a tenant's namespace on its cluster with all that stands in it; the namespace comes first.
 
@@ -265,6 +347,8 @@ def namespace_objects(  # noqa: PLR0913 -- all that is said of a tenant's namesp
         Whether no pod may start in it.
     pulls
         With what its pods' images are pulled: a `.docker/config.json`, base64; None: without.
+    repositories
+        The repositories that it may name; None where there are no Repository objects.
     """
     marked = labels("tenant", tenant=tenant)
     metadata = {"namespace": namespace_name, "labels": marked}
@@ -277,6 +361,7 @@ def namespace_objects(  # noqa: PLR0913 -- all that is said of a tenant's namesp
     home["metadata"]["annotations"] = {
         "pipeline-service/workspace": workspace_path,
         "pipeline-service/namespace": kcp_namespace,
+        **_of(repositories),
     }
     return {
         "namespace": home,
@@ -320,9 +405,21 @@ def namespace_objects(  # noqa: PLR0913 -- all that is said of a tenant's namesp
         },
         "network": network_policy(namespace_name, own, network, marked),
         "syncer": writer_binding(namespace_name, tenant),
+        **(tenant_bindings(namespace_name, tenant) if repositories and repositories.bound else {}),
         **(
             {}
             if pulls is None
             else {"pull-secret": pull_secret(namespace_name, pulls, "tenant", tenant=tenant)}
         ),
     }
+
+
+def _of(repositories: TenantRepositories | None) -> dict[str, str]:
+    """Annotate a namespace with its tenant's repositories; one without any may hold no Repository."""
+    if repositories is None or not repositories.identities:
+        return {}
+    return {REPOSITORIES: " ".join(repositories.identities)}
+
+
+def _annotated(annotations: Mapping[str, str]) -> dict[str, Mapping[str, str]]:
+    return {"annotations": annotations} if annotations else {}

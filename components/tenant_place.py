@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pulumi
 
     from components.kubernetes_object import KubernetesObject, Manifest
-    from components.tenant_manifests import TenantQuota
+    from components.tenant_manifests import TenantQuota, TenantRepositories
     from components.tenant_network import TenantNetwork
 
 
@@ -37,6 +37,8 @@ class TenantRoom:
         Whether what runs is stopped, too.
     pull_secret
         With what its pods' images are pulled: a `.docker/config.json`, base64; None: without.
+    repositories
+        The repositories that it may name; None where there are no Repository objects.
     """
 
     path: str
@@ -46,6 +48,7 @@ class TenantRoom:
     suspended: bool
     stopped: bool
     pull_secret: pulumi.Input[str] | None = field(default=None, repr=False)
+    repositories: TenantRepositories | None = None
 
     def objects(self, tenant: str, kcp_namespace: str) -> dict[str, Manifest]:
         """Make one of its namespaces on its cluster with all that stands in it; the namespace comes first.
@@ -67,6 +70,7 @@ class TenantRoom:
             suspended=self.suspended,
             stopped=self.stopped,
             pulls=self.pull_secret,
+            repositories=self.repositories,
         )
 
 

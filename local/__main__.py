@@ -1,4 +1,4 @@
-"""The command line of the embedded environment: ``python -m local up|down|provide|status|env|logs|demo``."""
+"""The command line of the embedded environment: ``python -m local up``, ``down``, ``demo`` and others."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -18,10 +20,12 @@ from rich.table import Table
 
 from local.assembled import release
 from local.demo import run_demo
+from local.demo_event import run_demo_event
 from local.engine import STACK
 from local.environment import Environment
 from local.errors import LocalError
-from local.layout import default_layout
+from local.layout import Layout, default_layout
+from local.network import Network
 from local.stack import UNSET, LocalStack, Plugins, plugins_wanted, variables
 from local.wanted import Images, Nodes, Wanted, choice, wanted_of
 from stacks.backends import elsewhere
@@ -214,6 +218,22 @@ def logs(
 @app.command()
 def demo() -> None:
     """Run a two-task PipelineRun as the user of the tenant `demo`; exit 0 only if it succeeded."""
+    layout = _with_real_nodes()
+    raise typer.Exit(run_demo(layout.root, STACK, Console(highlight=False, soft_wrap=True)))
+
+
+@app.command("demo-event")
+def demo_event() -> None:
+    """Push to the repository of the tenant `demo`; exit 0 only if the run succeeded and Git was told."""
+    layout = _with_real_nodes()
+    machine = Network(layout.identity, layout.network).machine()
+    console = Console(highlight=False, soft_wrap=True)
+    with TemporaryDirectory(prefix="git-provider-", dir=layout.local) as folder:
+        raise typer.Exit(run_demo_event(layout.root, STACK, Path(folder), machine, console))
+
+
+def _with_real_nodes() -> Layout:
+    """Return where everything is, once it is sure that pods execute; set up the environment's variables."""
     layout = default_layout()
     nodes = Environment(layout, _reporter()).nodes()
     if nodes is None:
@@ -221,7 +241,7 @@ def demo() -> None:
     if nodes is Nodes.SIMULATED:
         raise LocalError("no pod executes on simulated nodes, so no pipeline runs here; real ones need root")
     os.environ.update(variables(layout, plugins_wanted()))
-    raise typer.Exit(run_demo(layout.root, STACK, Console(highlight=False, soft_wrap=True)))
+    return layout
 
 
 def main() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from components.names import digest
 from local.cluster import DOMAIN, Cluster
 from local.errors import LocalError
 from local.images import COREDNS_IMAGE
@@ -23,7 +25,9 @@ def _named(
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **content}
 
 
-def coredns(address: str, *, upstream: bool, image: str = COREDNS_IMAGE) -> list[dict[str, Any]]:
+def coredns(
+    address: str, *, upstream: bool, hosts: Mapping[str, str] | None = None, image: str = COREDNS_IMAGE
+) -> list[dict[str, Any]]:
     """Return CoreDNS as Kubernetes objects.
 
     Parameters
@@ -32,9 +36,13 @@ def coredns(address: str, *, upstream: bool, image: str = COREDNS_IMAGE) -> list
         The cluster's DNS Service address, as its kubelet tells pods.
     upstream
         Whether names outside the cluster are asked from the node's resolvers.
+    hosts
+        Addresses of what else it knows, by name.
     image
         Its image, as the node knows it.
     """
+    lines = "".join(f"        {one} {name}\n" for name, one in sorted((hosts or {}).items()))
+    known = f"    hosts {{\n{lines}        fallthrough\n    }}\n" if lines else ""
     forward = "    forward . /etc/resolv.conf\n" if upstream else ""
     corefile = f""".:53 {{
     errors
@@ -44,7 +52,7 @@ def coredns(address: str, *, upstream: bool, image: str = COREDNS_IMAGE) -> list
         pods insecure
         fallthrough in-addr.arpa ip6.arpa
     }}
-{forward}    cache 30
+{known}{forward}    cache 30
 }}
 """
     reads = [
@@ -101,18 +109,34 @@ def coredns(address: str, *, upstream: bool, image: str = COREDNS_IMAGE) -> list
             spec={
                 "replicas": 1,
                 "selector": {"matchLabels": _LABELS},
-                "template": {"metadata": {"labels": _LABELS}, "spec": pod},
+                # It reads its configuration when it starts.
+                "template": {
+                    "metadata": {
+                        "labels": _LABELS,
+                        "annotations": {"pipeline-service/config-digest": digest(corefile)},
+                    },
+                    "spec": pod,
+                },
             },
         ),
         _named("Service", "v1", "kube-dns", spec={"clusterIP": address, "selector": _LABELS, "ports": ports}),
     ]
 
 
-def install_coredns(cluster: Cluster) -> None:
-    """Apply CoreDNS and wait until it answers."""
+def install_coredns(cluster: Cluster, hosts: Mapping[str, str]) -> None:
+    """Apply CoreDNS and wait until it answers.
+
+    Parameters
+    ----------
+    cluster
+        The cluster.
+    hosts
+        Addresses of the embedded clusters, by name.
+    """
     resolvers = cluster.folder / "resolv.conf"
     upstream = resolvers.exists() and "nameserver" in resolvers.read_text()
-    cluster.apply(coredns(cluster.dns_address, upstream=upstream, image=cluster.image(COREDNS_IMAGE)))
+    image = cluster.image(COREDNS_IMAGE)
+    cluster.apply(coredns(cluster.dns_address, upstream=upstream, hosts=hosts, image=image))
 
     def available() -> bool:
         path = "--output=jsonpath={.status.availableReplicas}"

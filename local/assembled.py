@@ -9,6 +9,7 @@ from local.errors import LocalError
 from local.toolchain.catalog import (
     API_SYNCAGENT,
     ARGO_CD,
+    PIPELINES_AS_CODE,
     TEKTON,
     TEKTON_CHAINS,
     TEKTON_NEXT,
@@ -25,6 +26,7 @@ MODULES: Final[Mapping[str, tuple[Module, ...]]] = {
     names.TEKTON_TRIGGERS: (TEKTON_TRIGGERS,),
     names.TEKTON_TRIGGERS_INTERCEPTORS: (TEKTON_TRIGGERS,),
     names.TEKTON_CHAINS: (TEKTON_CHAINS,),
+    names.PIPELINES_AS_CODE: (PIPELINES_AS_CODE,),
     names.ARGO_CD: (ARGO_CD,),
     names.ARGO_CD_HA: (ARGO_CD,),
     names.API_SYNCAGENT_CRDS: (API_SYNCAGENT,),

@@ -22,6 +22,9 @@ from local.toolchain.catalog import ETCD, KUBERNETES
 from releases.files import write_atomic
 
 DOMAIN = "cluster.local"
+HOSTS_DOMAIN = "pipeline-service.test"
+"""Below it, each embedded cluster has a name, which the pods of all of them find by their DNS."""
+
 _START_SECONDS = 120.0
 
 
@@ -71,6 +74,11 @@ class Cluster:
     toolchain: Toolchain
     ports: Ports
     registry: Registry | None = None
+
+    @property
+    def host_name(self) -> str:
+        """Name by which pods of every embedded cluster reach it."""
+        return f"{self.name}.{HOSTS_DOMAIN}"
 
     @property
     def server(self) -> str:

@@ -131,29 +131,31 @@ def run_demo(root: Path, stack: str, console: Console, *, seconds: float = SECON
     tenant = demo_tenant(settings, outputs, root)
     # What a tenant names is left as it is, so whoever has a mirror names that.
     image = ImageRules(mirrors=settings.image_repository.mirrors).image(BUSYBOX_IMAGE)
-    _say(
+    say(
         console,
         f"tenant {TENANT}: user {tenant.user}, workspace {tenant.workspace}, cluster {tenant.cluster}",
     )
-    created = _kubectl(
+    created = kubectl(
         root,
         (*tenant.as_user, "create", "--filename=-", "--output=json"),
         what=f"creating a PipelineRun as {tenant.user}",
         stdin=json.dumps(pipeline_run(image)),
     )
     name = str(created["metadata"]["name"])
-    _say(console, f"PipelineRun {name} created in kcp")
-    final = _follow(root, tenant, name, console, seconds)
+    say(console, f"PipelineRun {name} created in kcp")
+    get = (*tenant.as_user, "get", "pipelinerun", name, "--output=json")
+    reading = f"reading PipelineRun {name} as {tenant.user}"
+    final = follow(lambda: kubectl(root, get, what=reading), console, seconds)
     console.print(summary(final))
-    _print_logs(root, tenant, name, console)
+    print_logs(root, tenant, name, console)
     state = succeeded(final)
     if state is None:
-        _say(
+        say(
             console,
             f"timed out after {seconds:.0f} s: {where_to_look(tenant, name, final)}",
             style="red",
         )
-    _say(
+    say(
         console,
         f"The run stays. To delete it: {shlex.join((*tenant.as_user, 'delete', 'pipelinerun', name))}",
     )
@@ -214,7 +216,7 @@ def _credential(tenant: TenantSettings, root: Path) -> tuple[str, str]:
     )
 
 
-def pipeline_run(image: str = BUSYBOX_IMAGE) -> Object:
+def pipeline_run(image: str = BUSYBOX_IMAGE, place: str = "$(hostname)") -> Object:
     """Return the PipelineRun: the second task prints what the first one handed over as a result.
 
     The tasks are embedded, so that nothing else needs to have been synced before it.
@@ -223,6 +225,8 @@ def pipeline_run(image: str = BUSYBOX_IMAGE) -> Object:
     ----------
     image
         The image of its steps; it has a shell.
+    place
+        Where the greeting is from, as the shell reads it between double quotes.
     """
     produce = {
         "results": [{"name": _RESULT, "type": "string"}],
@@ -232,7 +236,7 @@ def pipeline_run(image: str = BUSYBOX_IMAGE) -> Object:
                 "image": image,
                 "script": (
                     "#!/bin/sh\nset -eu\n"
-                    'text="Hello from $(hostname)"\n'
+                    f'text="Hello from {place}"\n'
                     f'printf %s "$text" > "$(results.{_RESULT}.path)"\n'
                     'echo "wrote: $text"\n'
                 ),
@@ -331,13 +335,27 @@ def where_to_look(tenant: DemoTenant, name: str, run_: Mapping[str, Any]) -> str
     return f"the run has started but not finished; look at its pods: {shlex.join(command)}"
 
 
-def _follow(root: Path, tenant: DemoTenant, name: str, console: Console, seconds: float) -> Object:
-    """Watch a run in kcp until it is finished or the time is over; return it as last seen."""
+def follow(read: Callable[[], Object], console: Console, seconds: float) -> Object:
+    """Show how far a run is until it is finished or the time is over.
+
+    Parameters
+    ----------
+    read
+        Reads the run.
+    console
+        Where to write.
+    seconds
+        How long that may take.
+
+    Returns
+    -------
+    dict
+        The run as last seen.
+    """
     started = monotonic()
-    get = (*tenant.as_user, "get", "pipelinerun", name, "--output=json")
-    with _live_line(console) as show:
+    with live_line(console) as show:
         while True:
-            seen = _kubectl(root, get, what=f"reading PipelineRun {name} as {tenant.user}")
+            seen = read()
             passed = monotonic() - started
             show(progress(seen), passed)
             if succeeded(seen) is not None or passed > seconds:
@@ -346,7 +364,7 @@ def _follow(root: Path, tenant: DemoTenant, name: str, console: Console, seconds
 
 
 @contextmanager
-def _live_line(console: Console) -> Iterator[Callable[[str, float], None]]:
+def live_line(console: Console) -> Iterator[Callable[[str, float], None]]:
     """Give a function that shows (text, seconds): in place on a terminal, else a line per new text."""
     if console.is_terminal:
         with console.status("") as status:
@@ -357,25 +375,26 @@ def _live_line(console: Console) -> Iterator[Callable[[str, float], None]]:
     def show(text: str, passed: float) -> None:
         nonlocal last
         if text != last:
-            _say(console, f"{passed:5.0f} s  {text}")
+            say(console, f"{passed:5.0f} s  {text}")
             last = text
 
     yield show
 
 
-def _print_logs(root: Path, tenant: DemoTenant, name: str, console: Console) -> None:
+def print_logs(root: Path, tenant: DemoTenant, name: str, console: Console) -> None:
+    """Print what the steps of a run wrote, pod by pod."""
     on_cluster = (*tenant.as_operator, f"--namespace={tenant.cluster_namespace}")
-    _say(
+    say(
         console,
         f"logs, with the operator's credential on {tenant.cluster}, namespace {tenant.cluster_namespace}:",
     )
-    pods = _kubectl(
+    pods = kubectl(
         root,
         (*on_cluster, "get", "pods", f"--selector={_RUN_LABEL}={name}", "--output=json"),
         what=f"listing the run's pods on {tenant.cluster}",
     )["items"]
     if not pods:
-        _say(console, "  none: the run has no pod")
+        say(console, "  none: the run has no pod")
     for pod in sorted(pods, key=lambda item: str(item["metadata"]["creationTimestamp"])):
         pod_name = str(pod["metadata"]["name"])
         for step in started_steps(pod):
@@ -385,7 +404,7 @@ def _print_logs(root: Path, tenant: DemoTenant, name: str, console: Console) -> 
                 directory=root,
             )
             for line in lines.splitlines():
-                _say(console, f"  {pod_name} {step} | {line}")
+                say(console, f"  {pod_name} {step} | {line}")
 
 
 def started_steps(pod: Mapping[str, Any]) -> list[str]:
@@ -399,11 +418,12 @@ def started_steps(pod: Mapping[str, Any]) -> list[str]:
     return [name for name in names if name.startswith("step-") and name in started]
 
 
-def _kubectl(root: Path, command: tuple[str, ...], *, what: str, stdin: str | None = None) -> Object:
+def kubectl(root: Path, command: tuple[str, ...], *, what: str, stdin: str | None = None) -> Object:
+    """Run kubectl in the project's folder, and return the object that it prints as JSON."""
     answer: Object = json.loads(run(command, what=what, stdin=stdin, directory=root))
     return answer
 
 
-def _say(console: Console, text: str, *, style: str | None = None) -> None:
+def say(console: Console, text: str, *, style: str | None = None) -> None:
     """Print a line as it is: a path is no emoji (`root:key`), and a command to copy must not be broken."""
     console.print(text, style=style, markup=False, emoji=False, highlight=False, soft_wrap=True)

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 from local import preflight
@@ -42,7 +43,9 @@ from local.toolchain.catalog import (
     Module,
 )
 from local.wanted import Images, Nodes, Wanted
+from operations.gateway_certificates import make_bundle
 from releases.files import write_atomic
+from stacks.mutual_tls import BundleError, read_bundle
 
 Report = Callable[[str], None]
 KCP = "kcp"
@@ -298,6 +301,7 @@ class Environment:
         if wanted.nodes is Nodes.REAL:
             archives = self._assembled(images(self._sources(toolchain), modules_of(wanted.releases)))
         self._write_manifests(wanted.releases)
+        self._write_mutual_tls()
         kcp, clusters = self.places(wanted, toolchain)
         if wanted.nodes is Nodes.REAL:
             hosts = [kcp.host, *(cluster.host for cluster in clusters)]
@@ -312,7 +316,8 @@ class Environment:
                 self._report(f"registry: {registry.address}, credentials in {registry.credentials}")
         with ThreadPoolExecutor(max_workers=2) as pool:
             kcp_started = pool.submit(self._bring_up_kcp, kcp, wanted)
-            cluster_started = [pool.submit(self._bring_up_cluster, c, archives) for c in clusters]
+            names = {cluster.host_name: cluster.address for cluster in clusters}
+            cluster_started = [pool.submit(self._bring_up_cluster, c, archives, names) for c in clusters]
             failures = [f.exception() for f in (kcp_started, *cluster_started)]
         errors = [failure for failure in failures if failure is not None]
         if errors:
@@ -378,7 +383,9 @@ class Environment:
             kubeconfig.unlink()  # of a user whom the stack names no more
         self._report(f"kcp: {'started' if started else 'was running'} at {kcp.server}")
 
-    def _bring_up_cluster(self, cluster: Cluster, archives: Mapping[str, Path]) -> None:
+    def _bring_up_cluster(
+        self, cluster: Cluster, archives: Mapping[str, Path], hosts: Mapping[str, str]
+    ) -> None:
         self._report(f"{cluster.name} …")
         started = start_control_plane(cluster)
         if cluster.host is None:
@@ -391,7 +398,7 @@ class Environment:
                 pull_images(cluster, cluster.registry, (PAUSE_IMAGE, COREDNS_IMAGE))
             started = start_node(cluster) or started
             started = start_firewall(cluster) or started
-            install_coredns(cluster)
+            install_coredns(cluster, hosts)
         self._report(f"{cluster.name}: {'started' if started else 'was running'} at {cluster.server}")
 
     def _link_programs(self, toolchain: Toolchain) -> None:
@@ -432,6 +439,17 @@ class Environment:
     def _write_manifests(self, releases: Iterable[Release]) -> None:
         sources = {release: module_source(module_of(release)) for release in releases}
         write_release_manifests(sources, self.layout.releases)
+
+    def _write_mutual_tls(self) -> None:
+        """Make the certificates for events between clusters, once, and anew before they end."""
+        file = self.layout.mutual_tls
+        try:
+            if not read_bundle(file.read_text()).ends_soon(datetime.now(UTC)):
+                return
+        except (FileNotFoundError, BundleError):
+            pass  # not made yet, or no more of use
+        file.parent.mkdir(mode=0o700, exist_ok=True)
+        write_atomic(file, make_bundle(), mode=0o600)
 
     def _packages(self, name: str) -> list[Path]:
         return unpacked(name, self.layout.packages)

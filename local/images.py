@@ -1,14 +1,15 @@
 """The images of the embedded clusters, put together from built tools and distribution packages.
 
 Each is imported under the very name that the release manifests write, so that these stay as upstream ships
-them. What api-syncagent's image must hold was read from the `Dockerfile` of v0.7.0; `local.images_tekton` and
-`local.images_argocd` say the same of theirs.
+them. What api-syncagent's image must hold was read from the `Dockerfile` of v0.7.0; `local.images_tekton`,
+`local.images_pipelines_as_code` and `local.images_argocd` say the same of theirs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from local.haproxy import haproxy_image
 from local.image_parts import (
     NONROOT,
     PATH,
@@ -18,12 +19,14 @@ from local.image_parts import (
     package_image,
 )
 from local.images_argocd import argocd_images
+from local.images_pipelines_as_code import pac_images
 from local.images_tekton import SHELL_IMAGE, tekton_images
 from local.oci import ImageSpec
 from local.toolchain.catalog import (
     API_SYNCAGENT,
     ARGO_CD,
     COREDNS,
+    PIPELINES_AS_CODE,
     TEKTON,
     TEKTON_CHAINS,
     TEKTON_NEXT,
@@ -68,6 +71,8 @@ def release_images(sources: Sources, module: Module) -> list[ImageSpec]:
     """Return the images that the releases made from ``module`` name, none for a module of tools alone."""
     if module in (TEKTON, TEKTON_NEXT, TEKTON_TRIGGERS, TEKTON_CHAINS):
         return tekton_images(module, sources)
+    if module == PIPELINES_AS_CODE:
+        return pac_images(sources)
     return argocd_images(sources) if module == ARGO_CD else []
 
 
@@ -102,6 +107,7 @@ def base_images(sources: Sources) -> tuple[ImageSpec, ...]:
             },
             certificates=certificates,
         ),
+        haproxy_image(sources),
         busybox_image(BUSYBOX_IMAGE, sources.busybox, user="0:0"),
         busybox_image(SHELL_IMAGE, sources.busybox, user=NONROOT),
         # What a sandbox's first process has to do: exist, reap orphans where processes share a namespace, and

@@ -58,12 +58,27 @@ def _name(module: Module, command: str) -> str:
 
 
 def _command(module: Module, command: str, sources: Sources) -> ImageSpec:
-    """Return an image as ko lays it out: the binary in /ko-app, which Tekton's code names."""
-    program = executable(sources.program(module, command))
+    return ko_layout(_name(module, command), command, sources.program(module, command), sources)
+
+
+def ko_layout(name: str, command: str, program: Path, sources: Sources) -> ImageSpec:
+    """Return an image as ko lays it out: the binary in /ko-app, which Tekton's code names.
+
+    Parameters
+    ----------
+    name
+        The image's name.
+    command
+        Name of the command.
+    program
+        Its built program.
+    sources
+        Where the certificates come from.
+    """
     return ImageSpec(
-        name=_name(module, command),
+        name=name,
         entrypoint=(f"/ko-app/{command}",),
-        files={f"/ko-app/{command}": program, **sources.certificates()},
+        files={f"/ko-app/{command}": executable(program), **sources.certificates()},
         directories={"/tmp": 0o1777},  # noqa: S108 - a directory of the image, not of this machine
         user=NONROOT,
         env={"PATH": f"{PATH}:/ko-app", "SSL_CERT_FILE": CA_BUNDLE},

@@ -9,7 +9,19 @@ from pathlib import Path
 from urllib.parse import quote
 
 NOT_CLUSTERS = frozenset(
-    {"bin", "kcp", "kubeconfig", "lock", "network.json", "nodes", "pulumi", "registry", "releases", "users"},
+    {
+        "bin",
+        "gateway",
+        "kcp",
+        "kubeconfig",
+        "lock",
+        "network.json",
+        "nodes",
+        "pulumi",
+        "registry",
+        "releases",
+        "users",
+    },
 )
 """What ``.local/`` holds beside one folder for each cluster; a cluster of such a name would share it."""
 
@@ -73,6 +85,16 @@ class Layout:
     def registry(self) -> Path:
         """Folder of the registry, where the clusters pull their images from one."""
         return self.local / "registry"
+
+    @property
+    def gateway(self) -> Path:
+        """Folder of what the gateway is given."""
+        return self.local / "gateway"
+
+    @property
+    def mutual_tls(self) -> Path:
+        """File of the certificates by which the gateway and other clusters know each other."""
+        return self.gateway / "mutual-tls.pem"
 
     @property
     def users(self) -> Path:

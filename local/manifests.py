@@ -9,6 +9,10 @@ the pipeline rewrites. Two things differ on purpose. Images are named by tag alo
 this machine have digests of their own. And the shell image, which upstream pins to a registry's digest, is
 the busybox that the embedded clusters hold.
 
+For Pipelines as Code the way its script makes it for Kubernetes (`hack/generate-releaseyaml.sh`, v0.37.0):
+every file of `config/` but not of its subfolder for OpenShift, images by the names of its registry, and no
+rights on OpenShift's routes.
+
 Argo CD's module holds its release manifests as they are published. One thing differs on purpose: where
 upstream has an image pulled at each start (`imagePullPolicy: Always`), the one the cluster holds is used.
 """
@@ -20,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from local.errors import LocalError
+from local.images_pipelines_as_code import pac_image
 from local.images_tekton import SHELL_IMAGE, ko_image
 from releases import catalog as names
 from releases.files import write_atomic
@@ -41,6 +46,7 @@ _VERSION_FIELDS = (
 _SHELL_IMAGE_FLAG = "-shell-image"
 _KO = "ko://"
 _PULL_POLICY = "imagePullPolicy"
+_ROUTES = "route.openshift.io"
 
 Object = dict[str, Any]
 """A Kubernetes object as a plain mapping."""
@@ -113,6 +119,30 @@ def tekton(config: Path, version: str, *, recursive: bool = False) -> list[Objec
         When the folder holds no manifests, one can't be parsed, or a placeholder is left.
     """
     return [resolve(entry, version=version) for entry in read_objects(config, recursive=recursive)]
+
+
+def pipelines_as_code(config: Path, version: str) -> list[Object]:
+    """Return the objects of a release of Pipelines as Code for Kubernetes, in upstream's order.
+
+    Parameters
+    ----------
+    config
+        Folder of the project's manifests.
+    version
+        What takes the placeholder's place, with its leading ``v``.
+
+    Raises
+    ------
+    ManifestError
+        When the folder holds no manifests, or one can't be parsed.
+    """
+    objects = [
+        resolve(entry, version=version, image=pac_image) for entry in read_objects(config, recursive=False)
+    ]
+    for entry in objects:
+        if "rules" in entry:
+            entry["rules"] = [rule for rule in entry["rules"] if rule["apiGroups"] != [_ROUTES]]
+    return objects
 
 
 def argocd(path: Path) -> list[Object]:
@@ -193,29 +223,40 @@ def _objects(path: Path) -> list[Object]:
     return objects
 
 
-def resolve(entry: Object, *, version: str) -> Object:
-    """Return an object of Tekton's `config/` as a release carries it; the argument stays as it is.
+def resolve(entry: Object, *, version: str, image: Callable[..., str] = ko_image) -> Object:
+    """Return an object of a project's `config/` as a release carries it; the argument stays as it is.
+
+    Parameters
+    ----------
+    entry
+        The object.
+    version
+        What takes the placeholder's place.
+    image
+        Names the image of a command by its import path, with the version as `tag`.
 
     Raises
     ------
     ManifestError
         When the shell image's flag has no value.
     """
-    resolved = _resolve(entry, version)
+    resolved = _resolve(entry, version, image)
     assert isinstance(resolved, dict)  # noqa: S101 - a mapping's copy is a mapping; for the type checker
     return resolved
 
 
-def _resolve(value: object, version: str) -> object:
+def _resolve(value: object, version: str, image: Callable[..., str]) -> object:
     if isinstance(value, dict):
         return {
-            key: version if key in _VERSION_FIELDS and item == _PLACEHOLDER else _resolve(item, version)
+            key: version
+            if key in _VERSION_FIELDS and item == _PLACEHOLDER
+            else _resolve(item, version, image)
             for key, item in value.items()
         }
     if isinstance(value, list):
-        return _with_shell_image([_resolve(item, version) for item in value])
+        return _with_shell_image([_resolve(item, version, image) for item in value])
     if isinstance(value, str) and value.startswith(_KO):
-        return ko_image(value.removeprefix(_KO), tag=version)
+        return image(value.removeprefix(_KO), tag=version)
     return value
 
 
@@ -247,6 +288,7 @@ _MAKERS: Mapping[str, Callable[[Path, str], list[Object]]] = {
         module / "config" / "interceptors", version
     ),
     names.TEKTON_CHAINS: lambda module, version: tekton(module / "config", version),
+    names.PIPELINES_AS_CODE: lambda module, version: pipelines_as_code(module / "config", version),
     names.ARGO_CD: lambda module, _: argocd(module / "manifests" / "install.yaml"),
     names.ARGO_CD_HA: lambda module, _: argocd(module / "manifests" / "ha" / "install.yaml"),
     names.API_SYNCAGENT_CRDS: lambda module, _: syncagent_crds(module / "deploy" / "crd"),

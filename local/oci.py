@@ -87,6 +87,8 @@ class ImageSpec:
         Variables of the process.
     working_dir
         Absolute path.
+    stop_signal
+        Signal by which it ends in good order; None: SIGTERM.
 
     Raises
     ------
@@ -103,6 +105,7 @@ class ImageSpec:
     user: str = "0"
     env: Mapping[str, str] = field(default_factory=dict)
     working_dir: str = "/"
+    stop_signal: str | None = None
 
     def __post_init__(self) -> None:
         if ":" not in self.name.rpartition("/")[2] or "@" in self.name:
@@ -318,6 +321,7 @@ def _config(image: ImageSpec, *, diff_id: str) -> dict[str, Any]:
             "Entrypoint": list(image.entrypoint),
             "Cmd": list(image.command),
             "WorkingDir": image.working_dir,
+            **({} if image.stop_signal is None else {"StopSignal": image.stop_signal}),
         },
         "rootfs": {"type": "layers", "diff_ids": [diff_id]},
     }

@@ -10,7 +10,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from operations import check_commands, images_commands, releases_commands, schemas, tenant_commands
+from operations import (
+    check_commands,
+    gateway_commands,
+    images_commands,
+    releases_commands,
+    schemas,
+    tenant_commands,
+)
 from operations.drift import (
     compare_units,
     deployed_units,
@@ -35,6 +42,7 @@ app.add_typer(images_commands.app, name="images")
 app.add_typer(tenant_commands.app, name="tenant")
 app.add_typer(releases_commands.app, name="releases")
 app.add_typer(check_commands.app, name="check")
+app.add_typer(gateway_commands.app, name="gateway")
 
 _ROOT = Path(__file__).resolve().parent.parent
 _HERE = Path()

@@ -203,7 +203,8 @@ def images_of(
     for cluster, releases in wanted_releases(settings).items():
         for name, version in sorted({*releases.items(), *asked}):
             if name == API_SYNCAGENT_CRDS:
-                found |= set(own_images(version))
+                gateway = bool(settings.gateway.clusters)
+                found |= set(own_images(gateway=gateway, syncer_version=version))
             try:
                 prepared = prepare(
                     name,

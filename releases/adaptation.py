@@ -24,6 +24,8 @@ class DeploymentRules:
         What its first container is given behind its own arguments.
     resources
         Resources of its first container: what stands here takes the place of what stands there.
+    environment
+        Environment variables of its first container, by name.
     annotations
         Annotations of its pods, which are made anew where these change.
     """
@@ -31,6 +33,7 @@ class DeploymentRules:
     replicas: int | None = None
     arguments: Sequence[str] = ()
     resources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -18,6 +18,7 @@ TEKTON_PIPELINES: Final = "tekton-pipelines"
 TEKTON_TRIGGERS: Final = "tekton-triggers"
 TEKTON_TRIGGERS_INTERCEPTORS: Final = "tekton-triggers-interceptors"
 TEKTON_CHAINS: Final = "tekton-chains"
+PIPELINES_AS_CODE: Final = "pipelines-as-code"
 ARGO_CD: Final = "argo-cd"
 ARGO_CD_HA: Final = "argo-cd-ha"
 """Argo CD from another manifest: installed as Argo CD, so that either follows the other in its place."""
@@ -25,6 +26,9 @@ API_SYNCAGENT_CRDS: Final = "api-syncagent-crds"
 
 PYTHON_IMAGE: Final = "docker.io/library/python:3.11-slim-bookworm"
 """Python with its standard library, for scripts of our own; on the embedded clusters it is Debian 12's."""
+
+HAPROXY_IMAGE: Final = "docker.io/library/haproxy:2.6.22-bookworm"
+"""HAProxy of the long-term series that Debian 12 has, too: tests and embedded clusters run Debian's."""
 
 CATALOG_FILE: Final = Path(__file__).parent / "catalog.yaml"
 

@@ -6,9 +6,15 @@ import copy
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from releases import argocd
+from releases import argocd, pipelines_as_code
 from releases.adaptation import UNADAPTED, Adaptation
-from releases.catalog import ARGO_CD, ARGO_CD_HA, TEKTON_CHAINS, TEKTON_PIPELINES
+from releases.catalog import (
+    ARGO_CD,
+    ARGO_CD_HA,
+    PIPELINES_AS_CODE,
+    TEKTON_CHAINS,
+    TEKTON_PIPELINES,
+)
 from releases.errors import ReleaseError
 
 if TYPE_CHECKING:
@@ -34,6 +40,7 @@ _EVERYWHERE: Final[Mapping[str, Mapping[str, Mapping[str, str]]]] = {
             "set-security-context": "true",
         },
     },
+    PIPELINES_AS_CODE: pipelines_as_code.CONFIG,
     ARGO_CD: argocd.CONFIG,
     ARGO_CD_HA: argocd.CONFIG,
 }
@@ -86,6 +93,8 @@ def transform(
     objects = [*kept, *(copy.deepcopy(dict(one)) for one in adaptation.objects)]
     if name in (ARGO_CD, ARGO_CD_HA):
         objects = argocd.finish(name, objects, assigned_users=adaptation.assigned_users)
+    if name == PIPELINES_AS_CODE:
+        objects = pipelines_as_code.finish(name, objects)
     return sorted(objects, key=_order)
 
 
@@ -144,6 +153,10 @@ def _set_deployment(manifest: Manifest, rules: DeploymentRules) -> None:
             **there,
             **{part: {**(there.get(part) or {}), **amounts} for part, amounts in rules.resources.items()},
         }
+    if rules.environment:
+        there = [one for one in container.get("env") or [] if one["name"] not in rules.environment]
+        given = [{"name": key, "value": value} for key, value in rules.environment.items()]
+        container["env"] = [*there, *given]
     if rules.annotations:
         metadata = template.setdefault("metadata", {})
         metadata["annotations"] = {**(metadata.get("annotations") or {}), **rules.annotations}

@@ -8,12 +8,21 @@ from __future__ import annotations
 
 import json
 import posixpath
-from collections import defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from components.delivery import Delivery
-from stacks import argocd_checks, image_checks, partial, quota_checks, release_checks, tekton_checks
+from stacks import (
+    argocd_checks,
+    gateway_checks,
+    image_checks,
+    partial,
+    pipelines_as_code_checks,
+    quota_checks,
+    release_checks,
+    tekton_checks,
+)
+from stacks.partial import active_clusters
 from stacks.problems import Problem, key_path, nearest, shown
 from stacks.settings import DEFAULT_POOL, TENANTS, KcpSettings
 from stacks.tenant_settings import NetworkSettings, TenantSettings
@@ -21,9 +30,7 @@ from stacks.vocabulary import (
     RESERVED_NAMESPACES,
     WORKSPACE_PATH_MAX,
     ClusterState,
-    Distribution,
     Egress,
-    Exposure,
     repository_identity,
 )
 
@@ -58,13 +65,14 @@ def cross_check(sections: Entry) -> list[Problem]:
         *_kubeconfigs(sections),
         *_pools(sections),
         *_repositories(sections),
-        *_gateway(sections),
+        *gateway_checks.check(sections),
         *argocd_checks.check(sections),
         *image_checks.check(sections),
         *_delivery(sections),
         *quota_checks.check(sections),
         *release_checks.check(sections),
         *tekton_checks.check(sections),
+        *pipelines_as_code_checks.check(sections),
     ]
 
 
@@ -259,20 +267,9 @@ def _homes(sections: Entry) -> Iterator[Problem]:
                 why=f"the cluster is {state} and takes no new tenants; placed on it: {', '.join(new)}",
                 mend=(
                     f"write homeOf: {_list(sorted(home | set(new)))} if it is their home already,"
-                    f" else place them on an active cluster: {_active(clusters, like=cluster)}"
+                    f" else place them on an active cluster: {active_clusters(clusters, like=cluster)}"
                 ),
             )
-
-
-def _active(clusters: dict[str, Entry], *, like: Entry) -> str:
-    """List the active clusters, those of a cluster's own pool first."""
-    pool = partial.text(like, "pool", DEFAULT_POOL)
-    active = sorted(
-        (partial.text(cluster, "pool", DEFAULT_POOL) != pool, name)
-        for name, cluster in clusters.items()
-        if partial.text(cluster, "state", ClusterState.ACTIVE) == ClusterState.ACTIVE
-    )
-    return ", ".join(name for _, name in active) or "there is none yet"
 
 
 def _list(names: list[str]) -> str:
@@ -321,50 +318,3 @@ def _repositories(sections: Entry) -> Iterator[Problem]:
                     mend="let it stand once, with one tenant",
                 )
             owners.setdefault(identity, name)
-
-
-def _gateway(sections: Entry) -> Iterator[Problem]:
-    gateway = partial.section(sections, "gateway")
-    clusters = partial.entries(sections, "computeClusters")
-    named = partial.texts(gateway, "clusters")
-    if named and gateway.get("host") is None:
-        yield Problem(
-            key=key_path(["gateway", "host"]),
-            value="",
-            why="a gateway runs on clusters, and Git providers need a name under which they reach it",
-            mend="add host: events.example.com, with your own DNS name",
-        )
-    seen: set[str] = set()
-    plain = defaultdict(list)
-    for place, name in named.items():
-        if name not in clusters:
-            yield Problem(
-                key=key_path(["gateway", "clusters", place]),
-                value=shown(name),
-                why="there is no such compute cluster",
-                mend=nearest(name, clusters, what="compute clusters"),
-            )
-        elif name in seen:
-            yield Problem(
-                key=key_path(["gateway", "clusters", place]),
-                value=shown(name),
-                why="the cluster stands there twice",
-                mend="name it once",
-            )
-        elif partial.text(clusters[name], "state") == ClusterState.GONE:
-            yield Problem(
-                key=key_path(["gateway", "clusters", place]),
-                value=shown(name),
-                why="the cluster's state is gone: nothing is made on it",
-                mend=f"name another: {_active(clusters, like=clusters[name])}",
-            )
-        else:
-            seen.add(name)
-            plain[partial.text(clusters[name], "distribution", Distribution.KUBERNETES)].append(name)
-    if gateway.get("exposure") == Exposure.ROUTE and (names := plain[Distribution.KUBERNETES]):
-        yield Problem(
-            key=key_path(["gateway", "exposure"]),
-            value=shown(str(Exposure.ROUTE)),
-            why=f"only OpenShift has routes, and {', '.join(names)} is of distribution kubernetes",
-            mend="use service, ingress or httpRoute",
-        )

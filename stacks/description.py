@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 from components import openshift_pipelines
 from components.names import tenant_namespace
+from components.tenant_manifests import bound_resources, claims
+from stacks import mapping_gateway
 from stacks.outputs import (
     ApiExportOutputs,
     ComputeClusterOutputs,
     EnvironmentOutputs,
     GatewayOutputs,
     KcpOutputs,
+    PermissionClaimOutputs,
     SigningOutputs,
     TenantOutputs,
 )
@@ -31,6 +34,7 @@ def describe(environment: LoadedEnvironment) -> EnvironmentOutputs:
     """
     settings = environment.settings
     url = environment.kcp.kcp_url
+    gateway_url = mapping_gateway.url(settings)
     tenants = {}
     for name, tenant in sorted(settings.tenants.items()):
         path = settings.tenant_path(name)
@@ -38,6 +42,7 @@ def describe(environment: LoadedEnvironment) -> EnvironmentOutputs:
             workspace=path,
             url=f"{url}/clusters/{path}",
             cluster=tenant.cluster,
+            events_url=None if gateway_url is None else f"{gateway_url}/tenants/{name}",
             namespaces={namespace: tenant_namespace(path, namespace) for namespace in tenant.namespaces},
         )
     return EnvironmentOutputs(
@@ -53,16 +58,30 @@ def describe(environment: LoadedEnvironment) -> EnvironmentOutputs:
                 pool=cluster.pool,
                 state=cluster.state,
                 distribution=cluster.distribution,
-                api_export=ApiExportOutputs(path=settings.compute_path, name=name),
+                api_export=_api_export(environment, name),
+                events_url=mapping_gateway.events_url(settings, name),
                 releases=_releases(environment, name),
             )
             for name, cluster in sorted(settings.compute_clusters.items())
         },
         tenants=tenants,
-        gateway=GatewayOutputs(),
+        gateway=GatewayOutputs(url=gateway_url),
         signing=SigningOutputs(
             public_key=None if environment.signing_key is None else environment.signing_key.public
         ),
+    )
+
+
+def _api_export(environment: LoadedEnvironment, cluster: str) -> ApiExportOutputs:
+    repositories = environment.settings.pipelines_as_code.enabled
+    return ApiExportOutputs(
+        path=environment.settings.compute_path,
+        name=cluster,
+        permission_claims=tuple(
+            PermissionClaimOutputs(group=group, resource=resource)
+            for group, resource in claims(repositories=repositories)
+        ),
+        resources=bound_resources(repositories=repositories),
     )
 
 

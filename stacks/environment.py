@@ -16,7 +16,9 @@ from components.argocd import ArgoCd
 from components.cluster_delivery import ClusterDelivery, ClusterPlaces
 from components.compute_cluster import ComputeCluster, ComputeClusterArgs
 from components.delivery import Delivery, ignore_differences
+from components.events_listener import EventsListener
 from components.external_tenant import ExternalTenant, ExternalTenantArgs
+from components.gateway import Gateway
 from components.kcp_workspace import (
     KcpWorkspace,
     KcpWorkspaceArgs,
@@ -33,7 +35,9 @@ from stacks import (
     mapping,
     mapping_argocd,
     mapping_delivery,
+    mapping_gateway,
     mapping_images,
+    mapping_pipelines_as_code,
     rendering,
     targets,
 )
@@ -103,7 +107,10 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
         cluster = clusters[name] = targets.compute_cluster(name, environment, after=before)
         export = ClusterApiExport(name, ClusterApiExportArgs(compute=compute, cluster=name, protect=protect))
         images = mapping_images.image_policy(environment, name)
-        ground = ComputeCluster(name, ComputeClusterArgs(cluster=cluster, images=images))
+        repositories = mapping_pipelines_as_code.repository_rules(settings, name)
+        ground = ComputeCluster(
+            name, ComputeClusterArgs(cluster=cluster, images=images, repositories=repositories)
+        )
         before_releases = (ground,) if is_canary(settings, name) else (ground, *canaries)
         # delivery: gitops. Secrets lie in namespaces that Argo CD applies, whenever it comes.
         if places := mapping_delivery.places(environment, name):
@@ -121,7 +128,7 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
         argocds = () if argocd is None else (ArgoCd(name, argocd),)
         # Tekton's release; on a cluster of distribution openshift, the operator that brings it.
         pipelines = mapping.tekton(environment, name, cluster, after=before_releases)
-        # Triggers and Chains, where they are wanted.
+        # Triggers, Chains and Pipelines as Code, where they are wanted.
         more = mapping.beside_pipelines(environment, name, cluster, after=before_releases)
         tekton = TektonControllers(name, TektonControllersArgs(pipelines=pipelines, more=more))
         syncers[name] = Syncer(
@@ -137,6 +144,7 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
                 ),
                 # The section syncer, the same for every cluster.
                 pods=mapping.agent_pods(environment, name),
+                repositories=repositories is not None,
                 # It publishes Tekton's kinds in the export.
                 after=(export, tekton),
             ),
@@ -148,12 +156,15 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
             name, mapping.retention(environment, name, compute, cluster, after=(syncers[name],))
         )
         parts[name] += [ground, *argocds, tekton, syncers[name], retention]
+    # gateway: Git events come in on its clusters, and go to the one that serves their repository: on a
+    # gateway's own cluster to Pipelines as Code itself, elsewhere to the events listener before it.
+    for name in sorted(clusters):
+        parts[name] += _events(environment, name, clusters[name], after=tuple(parts[name]))
     # delivery: gitops. What its Argo CD applies needs what no repository holds, and tenants need that.
     for name in mapping_delivery.watched(environment, Delivery.GITOPS):
         after = tuple(parts[name])
         args = mapping_delivery.delivery(environment, name, credential=syncers[name].credential, after=after)
         ClusterDelivery(name, args)
-    # The gateway will stand here: Git events to the clusters above.
 
     # tenants: each a workspace in kcp, ours or (external) someone else's, and its place: namespaces with a
     # quota on the cluster that its entry names. After both, a unit (a command with kcp's kubeconfig, so no
@@ -199,3 +210,20 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
     for name in mapping_delivery.watched(environment, Delivery.HANDOVER):
         ClusterDelivery(name, mapping_delivery.delivery(environment, name, after=tuple(parts[name])))
     return description.describe(environment)
+
+
+def _events(
+    environment: LoadedEnvironment,
+    name: str,
+    cluster: pulumi.ProviderResource,
+    *,
+    after: tuple[pulumi.Resource, ...],
+) -> list[pulumi.Resource]:
+    """Compose what brings Git events to a cluster: a gateway, what gateways on others reach, or both."""
+    made: list[pulumi.Resource] = []
+    if mapping_gateway.listens(environment.settings, name):
+        listener = mapping_gateway.events_listener(environment, name, cluster, after=after)
+        made.append(EventsListener(name, listener))
+    if name in environment.settings.gateway.clusters:
+        made.append(Gateway(name, mapping_gateway.gateway(environment, name, cluster, after=after)))
+    return made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from components.own_images import OWN_IMAGES
+from components.own_images import own_images
 from releases.image_names import mirrored, parse
 from stacks import partial
 from stacks.problems import Problem, key_path
@@ -42,7 +42,8 @@ def check(sections: Entry) -> Iterator[Problem]:
         for prefix, mirror in partial.section(images, "mirrors").items()
         if isinstance(mirror, str)
     }
-    yield from not_served(OWN_IMAGES, mirrors)
+    gateway = bool(partial.texts(partial.section(sections, "gateway"), "clusters"))
+    yield from not_served(own_images(gateway=gateway), mirrors)
 
 
 def not_served(images: Collection[str], mirrors: Mapping[str, str]) -> Iterator[Problem]:

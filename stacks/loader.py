@@ -19,6 +19,8 @@ from releases.fetch import Directory, Published, Source
 from releases.files import RUN_FOLDER, in_project, write_atomic
 from releases.prepare import PreparedRelease, prepare
 from stacks.backends import state_warnings
+from stacks.gateway_sources import GatewaySources, read_gateway
+from stacks.github_app import GitHubApp, read_github_app
 from stacks.image_checks import not_served
 from stacks.image_sources import Images, read_images, read_without_secrets
 from stacks.kubeconfig_sources import Sources
@@ -61,8 +63,12 @@ class LoadedEnvironment:
         How images are named and pulled.
     secrets
         The stack's secret texts, by the keys of its configuration.
+    gateway
+        What the settings of the gateway refer to.
     signing_key
         What Tekton Chains signs with; None without it.
+    github_app
+        The GitHub App of Pipelines as Code; None without one.
     """
 
     stack: str
@@ -72,7 +78,9 @@ class LoadedEnvironment:
     folder: Path
     images: Images = field(default_factory=Images)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    gateway: GatewaySources = field(default_factory=GatewaySources)
     signing_key: SigningKey | None = None
+    github_app: GitHubApp | None = None
 
     @property
     def kcp(self) -> Kubeconfig:
@@ -157,9 +165,15 @@ def load(project: Path | None = None) -> LoadedEnvironment:
     problems += wrong
     signing_key, wrong = read_signing_key(settings.tekton.chains, values)
     problems += wrong
+    gateway, wrong = read_gateway(settings, root, values)
+    problems += wrong
+    github_app, wrong = read_github_app(settings.pipelines_as_code, root, values)
+    problems += wrong
     prepared = _prepared(settings, images, root, folder, problems)
     if problems:
         raise SettingsError(problems)
+    for line in gateway.warnings():
+        pulumi.log.warn(line)
     environment = LoadedEnvironment(
         stack=stack,
         settings=settings,
@@ -168,7 +182,9 @@ def load(project: Path | None = None) -> LoadedEnvironment:
         folder=folder,
         images=images,
         secrets={key: value for key, value in values.items() if key in secrets and isinstance(value, str)},
+        gateway=gateway,
         signing_key=signing_key,
+        github_app=github_app,
     )
     if not pulumi.runtime.is_dry_run():
         for name, kubeconfig in targets.items():

@@ -11,6 +11,8 @@ from components.access import Subject
 from components.delivery import Delivery
 from components.openshift_pipelines import OpenShiftPipelinesArgs
 from components.own_images import SYNCER_IMAGE
+from components.pipelines_as_code import FINALIZERS as PAC_FINALIZERS
+from components.pipelines_as_code import app_secret
 from components.release import ReleaseArgs
 from components.retention import RetentionArgs
 from components.retention_manifests import RetentionPods
@@ -24,11 +26,12 @@ from releases.catalog import (
     API_SYNCAGENT_CRDS,
     ARGO_CD,
     ARGO_CD_HA,
+    PIPELINES_AS_CODE,
     PYTHON_IMAGE,
     TEKTON_CHAINS,
     TEKTON_PIPELINES,
 )
-from stacks import mapping_images, mapping_releases
+from stacks import mapping_images, mapping_pipelines_as_code, mapping_releases
 from stacks.tenant_settings import RoleSettings
 from stacks.vocabulary import Distribution, Egress
 from stacks.wanted_releases import beside_pipelines as beside
@@ -127,6 +130,7 @@ def tenant_room(environment: LoadedEnvironment, tenant: str) -> TenantRoom:
         suspended=settings.inactive,
         stopped=settings.stopped,
         pull_secret=mapping_images.pull_secret(environment),
+        repositories=mapping_pipelines_as_code.tenant_repositories(environment.settings, tenant),
     )
 
 
@@ -302,6 +306,7 @@ def tekton(
     return OpenShiftPipelinesArgs(
         cluster=provider,
         setup=mapping_releases.on_openshift(environment.settings, environment.images),
+        github_app=mapping_pipelines_as_code.credentials(environment),
         kubeconfig=str(environment.kubeconfig_file(cluster)),
         incarnation=settings.incarnation,
         state=settings.state,
@@ -317,7 +322,7 @@ def beside_pipelines(
     *,
     after: tuple[pulumi.Resource, ...],
 ) -> tuple[ReleaseArgs, ...]:
-    """Say which of Tekton's releases come to a cluster after Tekton Pipelines, in their order.
+    """Say which releases come to a cluster after Tekton Pipelines and work with it, in their order.
 
     Parameters
     ----------
@@ -333,16 +338,21 @@ def beside_pipelines(
     wanted = environment.prepared[cluster]
     names = [name for name in beside(environment.settings) if name in wanted]
     return tuple(
-        _with_signing_key(environment, release_args(environment, cluster, name, provider, after=after))
+        _with_secrets(environment, release_args(environment, cluster, name, provider, after=after))
         for name in names
     )
 
 
-def _with_signing_key(environment: LoadedEnvironment, args: ReleaseArgs) -> ReleaseArgs:
-    if args.release.name != TEKTON_CHAINS or environment.signing_key is None:
-        return args
-    key = pulumi.Output.secret(environment.signing_key.private)
-    return replace(args, objects={"signing-key": signing_secret(key)}, let_go=CHAINS_FINALIZERS)
+def _with_secrets(environment: LoadedEnvironment, args: ReleaseArgs) -> ReleaseArgs:
+    """Add what a release needs that no manifest has, and what it would leave behind."""
+    if args.release.name == TEKTON_CHAINS and environment.signing_key is not None:
+        key = pulumi.Output.secret(environment.signing_key.private)
+        return replace(args, objects={"signing-key": signing_secret(key)}, let_go=CHAINS_FINALIZERS)
+    if args.release.name == PIPELINES_AS_CODE:
+        app = mapping_pipelines_as_code.credentials(environment)
+        objects = {} if app is None else {"github-app": app_secret(app)}
+        return replace(args, objects=objects, let_go=PAC_FINALIZERS)
+    return args
 
 
 def release_args(

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from components.openshift_pipelines import TektonSetup
-from releases.catalog import ARGO_CD, ARGO_CD_HA, TEKTON_PIPELINES
-from stacks import mapping_argocd, mapping_images, mapping_tekton
+from releases.catalog import ARGO_CD, ARGO_CD_HA, PIPELINES_AS_CODE, TEKTON_PIPELINES
+from stacks import mapping_argocd, mapping_images, mapping_pipelines_as_code, mapping_tekton
 from stacks.image_sources import Images
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ def adaptation(
     of_images = images or Images()
     if release in (ARGO_CD, ARGO_CD_HA):
         return replace(mapping_argocd.adaptation(settings, cluster), images=of_images.rules)
+    if release == PIPELINES_AS_CODE:
+        adapted = mapping_pipelines_as_code.adaptation(settings.pipelines_as_code)
+        return replace(adapted, images=of_images.rules)
     adapted = mapping_tekton.adaptation(settings.tekton, release)
     of_both = _merged(adapted.config_maps, mapping_images.config_maps(settings, release, of_images))
     return replace(adapted, config_maps=of_both, images=of_images.rules)
@@ -60,6 +63,7 @@ def on_openshift(settings: EnvironmentSettings, images: Images) -> TektonSetup:
         performance=mapping_tekton.performance(tekton.controller),
         resources=mapping_tekton.controller_resources(tekton.controller),
         blocked_networks=mapping_tekton.blocked_networks(tekton.resolvers),
+        pipelines_as_code=mapping_pipelines_as_code.on_openshift(settings.pipelines_as_code),
     )
 
 

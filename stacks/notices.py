@@ -14,16 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _NOT_ACTED_ON: Final[Mapping[str, str]] = {
-    "gateway": "no gateway is installed",
     "monitoring": "no ServiceMonitor is made",
 }
 """By section: what is the case instead."""
 
-_NO_EVENTS: Final = "no Git event reaches the tenants' pipelines"
+_NO_EVENTS: Final = "without pipelinesAsCode: {enabled: true} no Git event reaches the tenants' pipelines"
 
 
 def notices(settings: EnvironmentSettings) -> list[str]:
-    """List what is given and not acted on yet.
+    """List what is given and not acted on, yet or without another setting.
 
     Parameters
     ----------
@@ -36,11 +35,12 @@ def notices(settings: EnvironmentSettings) -> list[str]:
         One line for each section that differs from its default.
     """
     fields = EnvironmentSettings.model_fields
-    given = {
-        key_path([fields[name].alias or name]): instead
+    given = [
+        f"{key_path([fields[name].alias or name])}: checked, but not acted on by this version: {instead}"
         for name, instead in _NOT_ACTED_ON.items()
         if getattr(settings, name) != fields[name].default
-    }
-    if any(tenant.repositories for tenant in settings.tenants.values()):
-        given[key_path(["tenants", "*", "repositories"])] = _NO_EVENTS
-    return [f"{key}: checked, but not acted on by this version: {instead}" for key, instead in given.items()]
+    ]
+    named = any(tenant.repositories for tenant in settings.tenants.values())
+    if named and not settings.pipelines_as_code.enabled:
+        given.append(f"{key_path(['tenants', '*', 'repositories'])}: {_NO_EVENTS}")
+    return given

@@ -37,11 +37,32 @@ class KcpOutputs(Group):
     )
 
 
+class PermissionClaimOutputs(Group):
+    """What an API export's agent asks for in the workspaces that bind it."""
+
+    group: str = Field(title="Group", description="API group; an empty text for the core group.")
+    resource: str = Field(title="Resource", description="Resource of the group.")
+
+
 class ApiExportOutputs(Group):
     """An API export that can be bound."""
 
     path: str = Field(title="Path", description="Path of the workspace it lies in.")
     name: str = Field(title="Name", description="Its name.")
+    # With defaults: what an earlier program exported is still read.
+    permission_claims: tuple[PermissionClaimOutputs, ...] = Field(
+        default=(
+            PermissionClaimOutputs(group="", resource="events"),
+            PermissionClaimOutputs(group="core.kcp.io", resource="logicalclusters"),
+        ),
+        title="Permission claims",
+        description="What a binding accepts, each with all verbs and for all objects.",
+    )
+    resources: tuple[str, ...] = Field(
+        default=("pipelineruns", "pipelines", "tasks"),
+        title="Resources",
+        description="What is bound: a workspace is ready for use once its binding lists them all.",
+    )
 
 
 class ComputeClusterOutputs(Group):

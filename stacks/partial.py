@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+from stacks.settings import DEFAULT_POOL
+from stacks.vocabulary import ClusterState
+
 Entry: TypeAlias = Mapping[str, Any]
 """A mapping of the settings as the stack file has it: keys in camelCase, values not yet validated."""
 
@@ -88,3 +91,22 @@ def texts(entry: Entry, key: str, default: tuple[str, ...] = ()) -> dict[int, st
     value = entry.get(key, default)
     items = value if isinstance(value, list | tuple) else ()
     return {place: item for place, item in enumerate(items) if isinstance(item, str)}
+
+
+def active_clusters(clusters: Mapping[str, Entry], *, like: Entry) -> str:
+    """List the active clusters, those of a cluster's own pool first.
+
+    Parameters
+    ----------
+    clusters
+        The clusters.
+    like
+        The cluster in whose place one is wanted.
+    """
+    pool = text(like, "pool", DEFAULT_POOL)
+    active = sorted(
+        (text(cluster, "pool", DEFAULT_POOL) != pool, name)
+        for name, cluster in clusters.items()
+        if text(cluster, "state", ClusterState.ACTIVE) == ClusterState.ACTIVE
+    )
+    return ", ".join(name for _, name in active) or "there is none yet"

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 from components import compute_cluster, openshift_pipelines, retention_manifests, syncer_manifests
 from components.delivery import SYNC_OPTIONS, SYNC_WAVE, Delivery, is_bootstrap
 from releases.catalog import ARGO_CD, ARGO_CD_HA
-from stacks import mapping, mapping_images, mapping_releases, rendered_yaml
+from stacks import (
+    mapping,
+    mapping_gateway,
+    mapping_images,
+    mapping_pipelines_as_code,
+    mapping_releases,
+    rendered_yaml,
+)
 from stacks.vocabulary import Distribution
 from units.manifest import CRD, identify, parse
 
@@ -74,11 +81,16 @@ def own_objects(environment: LoadedEnvironment, cluster: str) -> dict[str, list[
         Name of the cluster.
     """
     pods = mapping.agent_pods(environment, cluster)
+    repositories = mapping_pipelines_as_code.repository_rules(environment.settings, cluster)
     folders: dict[str, list[Manifest]] = {
-        "ground": [*compute_cluster.ground(mapping_images.image_policy(environment, cluster)).values()],
+        "ground": [
+            *compute_cluster.ground(mapping_images.image_policy(environment, cluster), repositories).values()
+        ],
         "syncer": [
-            *syncer_manifests.cluster_objects(pods.pull_secret).values(),
-            *syncer_manifests.published_resources(cluster).values(),
+            *syncer_manifests.cluster_objects(
+                pods.pull_secret, repositories=repositories is not None
+            ).values(),
+            *syncer_manifests.published_resources(cluster, repositories=repositories is not None).values(),
             # The digest of its credential is not known here; what delivers adds it (units/deliver.py).
             syncer_manifests.deployment(cluster, pods, None),
         ],
@@ -88,12 +100,13 @@ def own_objects(environment: LoadedEnvironment, cluster: str) -> dict[str, list[
             retention_manifests.job(cluster, mapping.retention_pods(environment, cluster)),
         ],
     }
+    folders |= mapping_gateway.own_objects(environment, cluster)
     if environment.settings.compute_clusters[cluster].distribution is Distribution.OPENSHIFT:
         setup = mapping_releases.on_openshift(environment.settings, environment.images)
         folders["tekton"] = [
             openshift_pipelines.subscription(),
             openshift_pipelines.tekton_config(setup),
-            openshift_pipelines.network_policy(setup),
+            *openshift_pipelines.policies(setup).values(),
         ]
     for name, tenant in sorted(environment.settings.tenants.items()):
         if tenant.cluster == cluster:

@@ -1,9 +1,12 @@
 """What sections of the settings have in common: the base model, and parts that several of them use."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
-from stacks.vocabulary import SecretKey, SubjectName
+from stacks.problems import refuse
+from stacks.vocabulary import FilePath, SecretKey, SubjectName
 
 
 class Section(BaseModel):
@@ -19,6 +22,31 @@ class SecretReference(Section):
         title="Secret configuration key",
         description="Key of this stack's configuration that holds it: pulumi config set --secret KEY.",
     )
+
+
+class SecretSource(Section):
+    """Where a secret is: a secret key of the stack's configuration, or a file that nobody commits."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": [source]} for source in ("secret", "path")]}
+    )
+
+    secret: SecretKey | None = Field(
+        default=None,
+        title="Secret configuration key",
+        description="Key of this stack's configuration that holds it: pulumi config set --secret KEY.",
+    )
+    path: FilePath | None = Field(
+        default=None,
+        title="File",
+        description="Path of a file that holds it, relative to the project's folder, for local stacks.",
+    )
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.secret is None) == (self.path is None):
+            refuse("one source of the secret is needed", "give either secret or path")
+        return self
 
 
 class SubjectsSettings(Section):

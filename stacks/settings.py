@@ -8,12 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from components.delivery import Delivery
 from stacks.argocd_settings import ArgoCdSettings, GitopsSettings
+from stacks.gateway_settings import EventsSettings, GatewaySettings
 from stacks.image_settings import ImageRepositorySettings
-from stacks.part_settings import (
-    GatewaySettings,
-    MonitoringSettings,
-    SyncerSettings,
-)
+from stacks.part_settings import MonitoringSettings, SyncerSettings
+from stacks.pipelines_as_code_settings import PipelinesAsCodeSettings
 from stacks.problems import refuse
 from stacks.sections import Section
 from stacks.tekton_settings import TektonSettings
@@ -206,6 +204,14 @@ class ComputeClusterSettings(Section):
             " repository); handover (the step between the two, in both directions)."
         ),
     )
+    events: EventsSettings | None = Field(
+        default=None,
+        title="Events",
+        description=(
+            "Where gateways on other clusters reach it; none: only a gateway on the cluster itself brings it"
+            " events."
+        ),
+    )
 
 
 class ReleasesSettings(Section):
@@ -261,6 +267,11 @@ class EnvironmentSettings(Section):
     )
     tekton: TektonSettings = Field(
         default=TektonSettings(), title="Tekton", description="Tekton on the clusters."
+    )
+    pipelines_as_code: PipelinesAsCodeSettings = Field(
+        default=PipelinesAsCodeSettings(),
+        title="Pipelines as Code",
+        description="What makes runs of pipelines that lie in tenants' Git repositories.",
     )
     argocd: ArgoCdSettings = Field(
         default=ArgoCdSettings(), title="Argo CD", description="Argo CD on the clusters."

@@ -78,15 +78,6 @@ class Distribution(StrEnum):
     OPENSHIFT = "openshift"
 
 
-class Exposure(StrEnum):
-    """How the gateway is reached from outside its cluster."""
-
-    SERVICE = "service"
-    INGRESS = "ingress"
-    HTTP_ROUTE = "httpRoute"
-    ROUTE = "route"
-
-
 class Egress(StrEnum):
     """What the pods of a tenant may reach outside their cluster."""
 
@@ -355,6 +346,12 @@ def _issuer_name(value: str) -> str:
     return value
 
 
+def _resource_name(value: str) -> str:
+    if not _SUBDOMAIN.fullmatch(value):
+        refuse("not the name of an object", "write its metadata.name")
+    return value
+
+
 def _issuer_url(value: str) -> str:
     if not _ISSUER_URL.fullmatch(value):
         refuse(
@@ -484,6 +481,7 @@ LabelKey = Annotated[str, AfterValidator(_label_key), _text(_LABEL_KEY, "example
 LabelValue = Annotated[str, AfterValidator(_label_value), _text(_LABEL_VALUE, "team-a")]
 ReleaseName = Annotated[str, WithJsonSchema({"type": "string", "enum": sorted(catalog())})]
 ReleaseVersion = Annotated[str, _text(r"v\d+\.\d+\.\d+", "v1.6.0")]
+ResourceName = Annotated[str, AfterValidator(_resource_name), _text(_SUBDOMAIN, "public")]
 IssuerName = Annotated[str, AfterValidator(_issuer_name), _text(_SUBDOMAIN, "letsencrypt")]
 IssuerUrl = Annotated[
     str, AfterValidator(_issuer_url), _text(_ISSUER_URL, "https://login.example.com/realms/sre")

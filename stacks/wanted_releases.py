@@ -8,6 +8,7 @@ from releases.catalog import (
     API_SYNCAGENT_CRDS,
     ARGO_CD,
     ARGO_CD_HA,
+    PIPELINES_AS_CODE,
     TEKTON_CHAINS,
     TEKTON_PIPELINES,
     TEKTON_TRIGGERS,
@@ -84,7 +85,7 @@ def _version(settings: EnvironmentSettings, cluster: ComputeClusterSettings, rel
 
 
 def beside_pipelines(settings: EnvironmentSettings) -> tuple[str, ...]:
-    """Name the releases of Tekton's that come after Tekton Pipelines, in the order in which they do.
+    """Name the releases that come after Tekton Pipelines and work with it, in the order in which they do.
 
     Parameters
     ----------
@@ -93,7 +94,8 @@ def beside_pipelines(settings: EnvironmentSettings) -> tuple[str, ...]:
     """
     triggers = (TEKTON_TRIGGERS, TEKTON_TRIGGERS_INTERCEPTORS) if settings.tekton.triggers.enabled else ()
     chains = (TEKTON_CHAINS,) if settings.tekton.chains.enabled else ()
-    return (*triggers, *chains)
+    events = (PIPELINES_AS_CODE,) if settings.pipelines_as_code.enabled else ()
+    return (*triggers, *chains, *events)
 
 
 def _names(settings: EnvironmentSettings, cluster: ComputeClusterSettings) -> set[str]:

@@ -47,10 +47,10 @@ def main(arguments: list[str]) -> int:
                 done = delete(kubectl, request)
             elif verb == "undeliver":
                 done = undeliver(kubectl, request, read_delivery(os.environ))
-            elif verb == "wait":
-                done = wait(kubectl, request)
             elif verb == "place":
                 done = place(kubectl, request, json.loads(os.environ["UNIT_PLACES"]))
+            elif verb == "wait":
+                done = wait(kubectl, request)
             else:
                 stdin = sys.stdin.read() if request.manifest_file is None else ""
                 if verb == "deliver":

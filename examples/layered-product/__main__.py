@@ -34,7 +34,6 @@ cluster = environment.compute_cluster(tenant.cluster)
 bound: list[pulumi.Resource] = []
 if config.get_bool("bind"):
     # An external tenant's workspace is its owner's, and so is the binding, with what the agent asks for.
-    claims = [("", "events"), ("core.kcp.io", "logicalclusters")]
     binding = kubernetes.apiextensions.CustomResource(
         "binding",
         api_version="apis.kcp.io/v1alpha2",
@@ -46,7 +45,7 @@ if config.get_bool("bind"):
                 "pulumi.com/waitFor": json.dumps(
                     [
                         f'jsonpath={{.status.boundResources[?(@.resource=="{kind}")].resource}}={kind}'
-                        for kind in ("tasks", "pipelines", "pipelineruns")
+                        for kind in cluster.api_export.resources
                     ]
                 )
             },
@@ -55,13 +54,13 @@ if config.get_bool("bind"):
             "reference": {"export": {"path": cluster.api_export.path, "name": cluster.api_export.name}},
             "permissionClaims": [
                 {
-                    "group": group,
-                    "resource": resource,
+                    "group": claim.group,
+                    "resource": claim.resource,
                     "verbs": ["*"],
                     "selector": {"matchAll": True},
                     "state": "Accepted",
                 }
-                for group, resource in claims
+                for claim in cluster.api_export.permission_claims
             ],
         },
         opts=options,

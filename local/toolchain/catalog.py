@@ -164,6 +164,17 @@ TEKTON_TRIGGERS = _of_tekton(
     "tekton-triggers", "triggers", ("controller", "eventlistenersink", "interceptors", "webhook")
 )
 TEKTON_CHAINS = _of_tekton("tekton-chains", "chains", ("controller",))
+_PIPELINES_AS_CODE = "github.com/openshift-pipelines/pipelines-as-code"
+PIPELINES_AS_CODE = Module(
+    name="pipelines-as-code",
+    source=_PIPELINES_AS_CODE,
+    packages={
+        f"pipelines-as-code-{command}": f"{_PIPELINES_AS_CODE}/cmd/pipelines-as-code-{command}"
+        for command in ("controller", "watcher", "webhook")
+    },
+    # Else the runs it makes are labelled as those of a nightly build.
+    variables={f"{_PIPELINES_AS_CODE}/pkg/params/version.Version": "v{version}"},
+)
 ARGO_CD = Module(
     name="argo-cd",
     source="github.com/argoproj/argo-cd/v3",

@@ -139,16 +139,23 @@ class ControlPlane:
         return render_kubeconfig(self.server, self.authority.pem, certificate, key)
 
     def request(
-        self, method: str, path: str, body: object = None, content_type: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        content_type: str = "application/json",
+        *,
+        user: str | None = None,
     ) -> tuple[int, dict[str, Any]]:
-        """Send a request as administrator; return status and JSON answer."""
+        """Send a request as administrator, or with his rights as a user; return status and JSON answer."""
+        headers = {"Content-Type": content_type, "Accept": "application/json"}
+        if user is not None:
+            headers |= {"Impersonate-User": user, "Impersonate-Group": "system:masters"}
         host, port = self.server.removeprefix("https://").split(":")
         connection = http.client.HTTPSConnection(host, int(port), context=self._tls, timeout=30)
         with contextlib.closing(connection):
             data = None if body is None else json.dumps(body).encode()
-            connection.request(
-                method, path, data, {"Content-Type": content_type, "Accept": "application/json"}
-            )
+            connection.request(method, path, data, headers)
             response = connection.getresponse()
             text = response.read()
             try:

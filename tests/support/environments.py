@@ -45,6 +45,24 @@ _PARTS: Mapping[str, object] = {
         "controller": {"replicas": 2, "threads": 8, "requestsPerSecond": 50, "burst": 100},
         "chains": {"signingKey": {"secret": SECRET}, "ociRepository": "registry.example.com/signed"},
     },
+    "pipelinesAsCode": {
+        "enabled": True,
+        "githubApp": {
+            "id": 12,
+            "privateKey": {"secret": SECRET},
+            "webhookSecret": {"path": "secrets/github-app-webhook"},
+            "apiUrl": "https://github.example.com/api/v3",
+        },
+        "providerUrls": ["https://api.git.example.org"],
+        "keptRuns": {"runs": 5, "limit": 20},
+        "concurrencyLimit": 4,
+        "remoteTasks": {"hubUrl": "https://hub.example.com"},
+        "gitCredentials": False,
+        "errorReports": {"logSnippet": True, "lines": 20},
+        "console": {"name": "Console", "url": "https://console.example.com"},
+        "blockedNetworks": ["10.0.0.0/8"],
+        "listener": {"replicas": 2, "memoryLimit": "1Gi"},
+    },
     "argocd": {
         "enabled": True,
         "syncIntervalSeconds": 60,
@@ -104,7 +122,9 @@ def _cluster(by: random.Random, name: str) -> Entry:
         "incarnation": by.randint(0, 3),
         "adopt": by.sample(["tekton-pipelines", "api-syncagent-crds"], by.randint(0, 2)),
     }
-    return {"kubeconfig": _kubeconfig(by, name), **_some(by, optional)}
+    # Always: gateways elsewhere have to reach it.
+    events = {"host": f"{name}.events.example.com"}
+    return {"kubeconfig": _kubeconfig(by, name), "events": events, **_some(by, optional)}
 
 
 def _canary(by: random.Random) -> Entry:
@@ -161,7 +181,13 @@ def sections(by: random.Random, *, clusters: int, tenants: int) -> Sections:
         made = with_tenant(by, made)
     if clusters and by.random() < 0.5:
         there = [name for name, entry in made["computeClusters"].items() if entry.get("state") != "gone"]
-        made["gateway"] = {"clusters": there[:2], "host": "events.example.com"}
+        made["gateway"] = {
+            "clusters": there[:2],
+            "host": "events.example.com",
+            "mutualTls": {"secret": f"{SECRET}-events"},
+        }
+        # Somebody has to listen where it takes events to.
+        made["pipelinesAsCode"] = _PARTS["pipelinesAsCode"]
     return made
 
 

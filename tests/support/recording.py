@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Never
 from unittest.mock import patch
@@ -20,10 +21,13 @@ from releases.contents import Contents
 from releases.prepare import PreparedRelease
 from stacks import rendering
 from stacks.environment import compose
+from stacks.gateway_sources import GatewaySources
+from stacks.github_app import GitHubApp
 from stacks.image_sources import read_images
 from stacks.kubeconfigs import Kubeconfig
 from stacks.loader import LoadedEnvironment
 from stacks.mapping_releases import adaptation
+from stacks.mutual_tls import MutualTls
 from stacks.outputs import EnvironmentOutputs
 from stacks.settings import EnvironmentSettings
 from stacks.signing import SigningKey
@@ -44,6 +48,13 @@ CONTENTS = {
 }
 """What made-up releases hold."""
 
+MUTUAL_TLS = MutualTls(
+    authority="made-up-authority",
+    gateway="made-up-private-gateway",
+    listener="made-up-private-listener",
+    expires=datetime(2100, 1, 1, tzinfo=UTC),
+)
+GITHUB_APP = GitHubApp(app_id=12, private_key="made-up-app-key", webhook_secret="made-up-app-secret")
 SIGNING_KEY = SigningKey(private="made-up-private-key", public="made-up-public-key")
 
 REGISTRY_PASSWORD = "made-up-registry-password"
@@ -191,7 +202,16 @@ def loaded(settings: EnvironmentSettings) -> LoadedEnvironment:
         folder=Path(".run/dev"),
         images=images,
         secrets=defaultdict(lambda: CREDENTIAL),
+        gateway=GatewaySources(
+            certificate=None
+            if settings.gateway.tls is None
+            else ("made-up-certificate", "made-up-private-tls"),
+            mutual_tls=None if settings.gateway.mutual_tls is None else MUTUAL_TLS,
+        ),
         signing_key=SIGNING_KEY if settings.tekton.chains.enabled else None,
+        github_app=GITHUB_APP
+        if settings.pipelines_as_code.enabled and settings.pipelines_as_code.github_app
+        else None,
     )
 
 

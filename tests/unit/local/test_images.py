@@ -9,13 +9,21 @@ from local import image_parts, images_tekton
 from local.image_parts import Sources
 from local.images import BUSYBOX_IMAGE, PAUSE_IMAGE, SYNCAGENT_IMAGE, images
 from local.images_argocd import REDIS_IMAGE
+from local.images_pipelines_as_code import pac_image
 from local.images_tekton import SHELL_IMAGE, ko_image
 from local.oci import ImageError, ImageSpec
 from local.preflight import NODE_PACKAGES
-from local.toolchain.catalog import ARGO_CD, TEKTON, TEKTON_CHAINS, TEKTON_NEXT, TEKTON_TRIGGERS
-from releases.catalog import API_SYNCAGENT_CRDS, PYTHON_IMAGE, TEKTON_PIPELINES, find
+from local.toolchain.catalog import (
+    ARGO_CD,
+    PIPELINES_AS_CODE,
+    TEKTON,
+    TEKTON_CHAINS,
+    TEKTON_NEXT,
+    TEKTON_TRIGGERS,
+)
+from releases.catalog import API_SYNCAGENT_CRDS, HAPROXY_IMAGE, PYTHON_IMAGE, TEKTON_PIPELINES, find
 
-RELEASED = (TEKTON, TEKTON_NEXT, TEKTON_TRIGGERS, TEKTON_CHAINS, ARGO_CD)
+RELEASED = (TEKTON, TEKTON_NEXT, TEKTON_TRIGGERS, TEKTON_CHAINS, PIPELINES_AS_CODE, ARGO_CD)
 
 LDD = """\
 \tlinux-vdso.so.1 (0x00007f3095c91000)
@@ -28,6 +36,7 @@ PROGRAMS = {
     "git": "git",
     "gpg": "gpg",
     "gpg-agent": "gpg-agent",
+    "haproxy": "haproxy",
     "perl": "perl",
     "python3": "python3",
     "redis-server": "redis-server",
@@ -85,6 +94,20 @@ def test_ko_names_are_those_of_upstreams_releases() -> None:
     )
 
 
+@pytest.mark.parametrize("part", ["controller", "watcher", "webhook"])
+def test_pipelines_as_code_has_the_names_of_its_releases_and_a_user_that_is_not_root(
+    host: Path, part: str
+) -> None:
+    command = f"pipelines-as-code-{part}"
+    name = f"ghcr.io/openshift-pipelines/pipelines-as-code/{command}:{PIPELINES_AS_CODE.version}"
+    assert pac_image(PIPELINES_AS_CODE.packages[command], tag=PIPELINES_AS_CODE.version) == name
+    spec = catalog(host)[name]
+    program = host / "tools" / "pipelines-as-code" / command
+    assert spec.files[spec.entrypoint[0]].source == program
+    # Its Deployments ask for runAsNonRoot and name no user.
+    assert spec.user == "65532:65532"
+
+
 def test_every_entrypoint_is_a_file_of_its_image_and_executable(host: Path) -> None:
     for spec in catalog(host).values():
         if not spec.entrypoint:
@@ -121,6 +144,15 @@ def test_the_resolvers_image_holds_what_its_deployment_and_the_git_resolver_star
     assert expected <= spec.files.keys()
     assert spec.symlinks[str(host / "git-core" / "git-remote-https")] == "git-remote-http"
     assert b"65532" in spec.files["/etc/passwd"].source  # type: ignore[operator]
+
+
+def test_haproxy_ends_in_good_order_by_the_signal_of_upstreams_image_and_can_pause_before(host: Path) -> None:
+    spec = catalog(host)[HAPROXY_IMAGE]
+    assert spec.stop_signal == "SIGUSR1"
+    assert "/usr/bin/haproxy" in spec.files
+    assert spec.symlinks["/usr/bin/sleep"] == "busybox"
+    # Of what the package depends on, only what runs.
+    assert not [path for path in spec.files if "perl" in path]
 
 
 def test_all_that_may_call_out_trust_the_hosts_authorities(host: Path) -> None:

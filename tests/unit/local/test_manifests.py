@@ -12,6 +12,7 @@ from local.manifests import (
     ManifestError,
     Object,
     argocd,
+    pipelines_as_code,
     tekton,
     write_release_manifests,
 )
@@ -207,6 +208,32 @@ def test_argo_cds_images_are_taken_from_the_cluster_and_nothing_else_is_changed(
     pod, config = argocd(path)
     assert pod["spec"] == {"containers": [{"image": "q/a:v1", "imagePullPolicy": "IfNotPresent"}]}
     assert config["data"] == {"policy": "Always"}
+
+
+def test_pipelines_as_code_is_made_for_kubernetes_with_the_names_and_the_version_of_its_releases(
+    tmp_path: Path,
+) -> None:
+    command = "github.com/openshift-pipelines/pipelines-as-code/cmd/pipelines-as-code-watcher"
+    files = {
+        "100-namespace.yaml": named("Namespace", "pipelines-as-code"),
+        "200-role.yaml": named("ClusterRole", "watcher")
+        + "rules:\n- {apiGroups: [''], resources: [secrets], verbs: [get]}\n"
+        "- {apiGroups: [route.openshift.io], resources: [routes], verbs: [get]}\n",
+        "303-info.yaml": named("ConfigMap", "info") + "data: {version: devel, provider: ''}\n",
+        "500-watcher.yaml": named("Pod", "watcher")
+        + f"spec: {{containers: [{{image: 'ko://{command}', imagePullPolicy: Always}}]}}\n",
+        "openshift/10-routes.yaml": named("Route", "controller"),
+    }
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    namespace, role, info, pod = pipelines_as_code(tmp_path, "v0.37.0")
+    assert namespace["kind"] == "Namespace"
+    assert role["rules"] == [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
+    assert info["data"] == {"version": "v0.37.0", "provider": ""}
+    image = "ghcr.io/openshift-pipelines/pipelines-as-code/pipelines-as-code-watcher:v0.37.0"
+    assert pod["spec"] == {"containers": [{"image": image, "imagePullPolicy": "Always"}]}
 
 
 def test_every_release_that_is_made_can_be_written() -> None:

@@ -61,7 +61,7 @@ def test_an_external_tenant_is_described_like_any_other() -> None:
         "url": f"https://kcp:6443/clusters/{path}",
         "cluster": "local-b",
         "namespaces": {"builds": tenant_namespace(path, "builds")},
-        "eventsUrl": None,
+        "eventsUrl": "http://local-a.pipeline-service.test:30080/tenants/team-b",
     }
 
 

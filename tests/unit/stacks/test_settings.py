@@ -221,7 +221,6 @@ def test_each_part_that_is_given_and_not_there_yet_gets_a_notice() -> None:
     assert [line.partition(": ")[0] for line in notices(settings)] == [
         f"pipeline-service:{key}"
         for key in (
-            "gateway",
             "monitoring",
             "tenants.*.repositories",
         )

@@ -366,6 +366,7 @@ def test_the_record_tells_what_is_to_be_waited_for() -> None:
     run_apply(kubectl, *unit)
     kubectl.unestablished = 2
     assert run_wait(kubectl, *unit) == "tekton v1: 1 workloads available"
+    # The definition was looked at until it was served.
     assert kubectl.unestablished == -1
     kubectl.add({**workload, "status": {**status, "updatedReplicas": 0}})
     with pytest.raises(UnitError, match="not available in time: Deployment x/agent"):

@@ -1,0 +1,206 @@
+"""The webhooks of Git providers as redelivery needs them: what was delivered, and sending it again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, Protocol
+from urllib.parse import quote, urlsplit
+
+from operations.deliveries import Attempt
+from operations.errors import OperationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from operations.provider_api import ProviderApi
+
+_PER_PAGE: Final = 100
+Object = dict[str, Any]
+
+
+class Provider(StrEnum):
+    """A kind of Git provider."""
+
+    GITHUB = "github"
+    GITLAB = "gitlab"
+    GITEA = "gitea"
+    BITBUCKET_CLOUD = "bitbucket-cloud"
+    BITBUCKET_DATACENTER = "bitbucket-datacenter"
+
+
+PUBLIC: Final[Mapping[str, tuple[Provider, str]]] = {
+    "github.com": (Provider.GITHUB, "https://api.github.com"),
+    "gitlab.com": (Provider.GITLAB, "https://gitlab.com/api/v4"),
+    "gitea.com": (Provider.GITEA, ""),
+    "codeberg.org": (Provider.GITEA, ""),
+    "bitbucket.org": (Provider.BITBUCKET_CLOUD, ""),
+}
+"""Providers that are known by their host, and their APIs."""
+
+_OWN: Final[Mapping[Provider, str]] = {Provider.GITHUB: "/api/v3", Provider.GITLAB: "/api/v4"}
+"""Where the API of a provider's own server is."""
+
+
+class Hook(Protocol):
+    """A webhook."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in reports."""
+
+    @property
+    def api(self) -> ProviderApi:
+        """The API that is asked."""
+
+    def pages(self) -> Iterator[list[Attempt]]:
+        """List attempts to deliver, newest first, page by page."""
+
+    def send(self, attempt: Attempt) -> None:
+        """Have an attempt's event sent again; what came of it is listed sooner or later."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GitHubHook:
+    """A webhook of a repository at GitHub, or of a GitHub App.
+
+    Attributes
+    ----------
+    name, api
+        As of `Hook`.
+    path
+        Path of its deliveries.
+    """
+
+    name: str
+    api: ProviderApi
+    path: str
+
+    def pages(self) -> Iterator[list[Attempt]]:
+        """List attempts to deliver."""
+        for page in self.api.pages(f"{self.path}?per_page={_PER_PAGE}"):
+            yield [_of_github(one) for one in page]
+
+    def send(self, attempt: Attempt) -> None:
+        """Have an attempt's event sent again."""
+        self.api.post(f"{self.path}/{attempt.number}/attempts")
+
+
+def app_hook(api: ProviderApi, app: int) -> GitHubHook:
+    """Return the hook of a GitHub App, whose key is the API's credential."""
+    return GitHubHook(name=f"App {app}", api=api, path="/app/hook/deliveries")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GitLabHook:
+    """A webhook of a project at GitLab; attributes as of `GitHubHook`."""
+
+    name: str
+    api: ProviderApi
+    path: str
+
+    def pages(self) -> Iterator[list[Attempt]]:
+        """List attempts to deliver, of the seven days that GitLab keeps."""
+        for page in self.api.pages(f"{self.path}?per_page={_PER_PAGE}"):
+            yield [_of_gitlab(one) for one in page]
+
+    def send(self, attempt: Attempt) -> None:
+        """Have an attempt's event sent again: five times a minute, so this may take its time."""
+        self.api.post(f"{self.path}/{attempt.number}/resend")
+
+
+def provider_of(repository: str, given: Provider | None, api_url: str | None) -> tuple[Provider, str]:
+    """Find out which kind of provider a repository is at, and the address of its API.
+
+    Parameters
+    ----------
+    repository
+        The repository's URL.
+    given, api_url
+        What the command line says; none for what follows from the host.
+
+    Raises
+    ------
+    OperationError
+        The host is not known, or its provider has no API for this.
+    """
+    host = urlsplit(repository).hostname or ""
+    known, public = PUBLIC.get(host, (None, ""))
+    provider = given or known
+    if provider is None:
+        raise OperationError(f"{repository}: it doesn't say what {host} is; give --provider")
+    if provider not in _OWN:
+        raise OperationError(
+            f"{repository}: {provider} has no API that sends a delivery again; do that on the webhook's page"
+            " there, or push once more"
+        )
+    return provider, api_url or (public if provider is known else f"https://{host}{_OWN[provider]}")
+
+
+def repository_hooks(api: ProviderApi, provider: Provider, repository: str, gateway: str) -> list[Hook]:
+    """Find the webhooks of a repository that send events to the gateway.
+
+    Parameters
+    ----------
+    api
+        The provider's API.
+    provider
+        Which kind it is: github or gitlab.
+    repository
+        The repository's URL.
+    gateway
+        The gateway's URL.
+
+    Raises
+    ------
+    OperationError
+        The API refuses to tell, or there is none.
+    """
+    path = urlsplit(repository).path.strip("/").removesuffix(".git")
+    base = (
+        f"/repos/{path}/hooks" if provider is Provider.GITHUB else f"/projects/{quote(path, safe='')}/hooks"
+    )
+    found: list[Hook] = []
+    for page in api.pages(f"{base}?per_page={_PER_PAGE}"):
+        for one in page:
+            url = one["config"].get("url", "") if provider is Provider.GITHUB else one["url"]
+            if not f"{url}/".startswith(f"{gateway.rstrip('/')}/"):
+                continue
+            name = f"{path} hook {one['id']}"
+            if provider is Provider.GITHUB:
+                found.append(GitHubHook(name=name, api=api, path=f"{base}/{one['id']}/deliveries"))
+            else:
+                found.append(GitLabHook(name=name, api=api, path=f"{base}/{one['id']}/events"))
+    if not found:
+        raise OperationError(f"{repository}: no webhook there leads to {gateway}; make one (docs/gateway.md)")
+    return found
+
+
+def _of_github(one: Object) -> Attempt:
+    return Attempt(
+        number=int(one["id"]),
+        guid=str(one["guid"]),
+        event=str(one["event"]),
+        at=datetime.fromisoformat(one["delivered_at"]),
+        first=not one["redelivery"],
+        code=int(one["status_code"]) or None,
+        status=str(one["status"]),
+    )
+
+
+def _of_gitlab(one: Object) -> Attempt:
+    sent = {name.lower(): str(value) for name, value in (one.get("request_headers") or {}).items()}
+    answered = {name.lower(): str(value) for name, value in (one.get("response_headers") or {}).items()}
+    status = str(one.get("response_status") or "")
+    return Attempt(
+        number=int(one["id"]),
+        # All attempts share it since 17.4, which is also the first version that sends one again when asked.
+        guid=sent.get("idempotency-key", ""),
+        event=sent.get("x-gitlab-event", ""),
+        at=parsedate_to_datetime(answered["date"]) if "date" in answered else None,
+        first=None,
+        code=int(status) if status.isdigit() else None,
+        status=status if status.isdigit() else f"{status}: {one.get('response_body') or ''}",
+    )

@@ -1,0 +1,144 @@
+"""What the settings of the gateway refer to: its certificate, and those for other clusters."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+
+from components.exposure import EventsExposure
+from stacks.mutual_tls import HOW_TO, BundleError, MutualTls, read_bundle
+from stacks.problems import Problem, key_path, shown
+from stacks.secret_sources import read_secret
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from stacks.partial import Entry
+    from stacks.settings import EnvironmentSettings
+
+_KEY: Final = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----\n?", re.DOTALL
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatewaySources:
+    """What the settings of the gateway refer to.
+
+    Attributes
+    ----------
+    certificate
+        Its certificate with the chain, and its key, PEM; None where there is none, or it isn't known.
+    mutual_tls
+        The certificates for other clusters; None where there are none, or they aren't known.
+    """
+
+    certificate: tuple[str, str] | None = field(default=None, repr=False)
+    mutual_tls: MutualTls | None = None
+
+    def warnings(self, now: datetime | None = None) -> list[str]:
+        """Say which certificates end soon.
+
+        Parameters
+        ----------
+        now
+            The present time; by default the clock's.
+        """
+        if self.mutual_tls is None or not self.mutual_tls.ends_soon(now or datetime.now(UTC)):
+            return []
+        ends = f"{self.mutual_tls.expires:%Y-%m-%d}"
+        return [
+            f"gateway.mutualTls: a certificate ends {ends}; then no event reaches another cluster; {HOW_TO}"
+        ]
+
+
+def read_gateway(
+    settings: EnvironmentSettings, root: Path, values: Entry
+) -> tuple[GatewaySources, list[Problem]]:
+    """Read what the settings of the gateway refer to; nothing of a secret is ever told.
+
+    Parameters
+    ----------
+    settings
+        The settings.
+    root
+        The project's folder.
+    values
+        The stack's configuration, secrets among it, by key.
+    """
+    gateway = settings.gateway
+    problems: list[Problem] = []
+    certificate = bundle = None
+    if not gateway.clusters:
+        return GatewaySources(), []
+    if gateway.tls is not None and gateway.tls.secret is not None:
+        try:
+            certificate = _certificate(str(values.get(gateway.tls.secret)), str(gateway.host))
+        except ValueError as error:
+            problems.append(
+                Problem(
+                    key=key_path(["gateway", "tls", "secret"]),
+                    value=shown(gateway.tls.secret),
+                    why=f"the value of that key {error}",
+                    mend="set the certificate, its chain and its key in one text:"
+                    f" cat CERTIFICATE KEY | pulumi config set --secret {gateway.tls.secret}",
+                )
+            )
+    if gateway.mutual_tls is not None:
+        place = ["gateway", "mutualTls"]
+        text, wrong = read_secret(gateway.mutual_tls, place, root, values)
+        problems += wrong
+        if not wrong:
+            try:
+                bundle = read_bundle(text, route_hosts(settings))
+            except BundleError as error:
+                source = gateway.mutual_tls.secret or gateway.mutual_tls.path
+                problem = Problem(key=key_path(place), value=shown(source), why=str(error), mend=HOW_TO)
+                problems.append(problem)
+    return GatewaySources(certificate=certificate, mutual_tls=bundle), problems
+
+
+def route_hosts(settings: EnvironmentSettings) -> list[str]:
+    """List the names that the certificate of events listeners must have: by them a router finds a Route.
+
+    Parameters
+    ----------
+    settings
+        The settings.
+    """
+    events = [cluster.events for cluster in settings.compute_clusters.values()]
+    return sorted(one.host for one in events if one is not None and one.exposure is EventsExposure.ROUTE)
+
+
+def _certificate(text: str, host: str) -> tuple[str, str]:
+    """Take a certificate with its chain, and its key, apart."""
+    found = _KEY.search(text)
+    if found is None:
+        raise ValueError("holds no private key")
+    try:
+        key = serialization.load_pem_private_key(found[0].encode(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise ValueError("holds a private key that is broken, or has a password") from None
+    chain = _KEY.sub("", text)
+    try:
+        leaf = x509.load_pem_x509_certificates(chain.encode())[0]
+    except ValueError:
+        raise ValueError("holds no certificate, or a broken one") from None
+    if leaf.public_key() != key.public_key():
+        raise ValueError("holds a private key that is not its first certificate's")
+    if leaf.not_valid_after_utc <= datetime.now(UTC):
+        raise ValueError(f"holds a certificate that ended {leaf.not_valid_after_utc:%Y-%m-%d}")
+    try:
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        raise ValueError("holds a certificate without names") from None
+    wanted = {host, f"*.{host.partition('.')[2]}"}
+    if not wanted & set(names.get_values_for_type(x509.DNSName)):
+        raise ValueError(f"holds a certificate that has not the name {host}")
+    return chain.strip() + "\n", found[0].strip() + "\n"
