@@ -41,13 +41,13 @@ def grown(
     old = derived(entry)
     for name in names:
         new = derived(name)
+        made = []
         for resource in own:
             text = json.dumps(resource)
             for what, value in old.items():
                 text = text.replace(value, new[what])
-            made: Resource = json.loads(text.replace(entry, name))
-            _sign(made)
-            resources.append(made)
+            made.append(text.replace(entry, name))
+        resources += _signed(made)
     return {**state, "deployment": {**state["deployment"], "resources": resources}}
 
 
@@ -65,9 +65,19 @@ def is_of(resource: Mapping[str, Any], entry: str) -> bool:
     return entry in (name, name.removeprefix("cluster-")) or name.startswith((f"{entry}-", f"{entry}."))
 
 
-def _sign(resource: Resource) -> None:
-    """Write the digest of a unit's manifest anew, where the manifest stands on standard input."""
-    for values in (resource.get("inputs") or {}, resource.get("outputs") or {}):
-        variables = values.get("environment") or {}
-        if "UNIT_SHA256" in variables and "UNIT_MANIFEST" not in variables:
-            variables["UNIT_SHA256"] = digest(values["stdin"])
+def _signed(texts: Sequence[str]) -> list[Resource]:
+    """Read resources, with the digests of those manifests written anew that stand on standard input."""
+    digests = {}
+    for text in texts:
+        inputs = json.loads(text).get("inputs") or {}
+        variables = inputs.get("environment") or {}
+        if "UNIT_SHA256" in variables and "stdin" in inputs and "UNIT_MANIFEST" not in variables:
+            digests[variables["UNIT_SHA256"]] = digest(inputs["stdin"])
+    # The digest stands in more than one resource of a unit.
+    made = []
+    for text in texts:
+        signed = text
+        for old, new in digests.items():
+            signed = signed.replace(old, new)
+        made.append(json.loads(signed))
+    return made

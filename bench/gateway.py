@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import statistics
 import subprocess
@@ -38,6 +39,8 @@ _TENANTS: Final = 100
 _AT_ONCE: Final = 100
 _LARGE: Final = 1_500_000
 _WORKERS: Final = 16
+_PRIORITY: Final = 10
+"""Of real time, which is before all work that has none."""
 _ACCEPTED: Final = b"HTTP/1.1 202"
 
 _LISTENER: Final = """\
@@ -72,7 +75,11 @@ def figures() -> Iterator[Figure]:
     BenchError
         An event was not accepted: what was measured then says nothing.
     """
-    with tempfile.TemporaryDirectory(prefix="bench-") as name, _running(Path(name)) as running:
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as name,
+        _first(),
+        _running(Path(name)) as running,
+    ):
         # Both in turn, so that what else the machine does hits both alike.
         took = asyncio.run(_in_turn([running.listener, running.gateway]))
         direct, through = took[running.listener], took[running.gateway]
@@ -165,6 +172,22 @@ async def _memory(running: _Running) -> float:
             raise BenchError(f"a large event was answered {answer[:60]!r}")
     looking.cancel()
     return most
+
+
+@contextlib.contextmanager
+def _first() -> Iterator[None]:
+    """Go before all other work on the machine, where that is permitted, with what is started meanwhile.
+
+    Latency is wall time: on a busy machine it would else be that of waiting for a processor. It takes less
+    than one of them, for less than a minute.
+    """
+    before = os.sched_getscheduler(0)
+    with contextlib.suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, before, os.sched_param(0))
 
 
 @contextlib.contextmanager

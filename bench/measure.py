@@ -8,8 +8,9 @@ import statistics
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -56,11 +57,14 @@ class Sample:
     mebibytes
         The most memory that all of its processes held at once, shared pages counted once; 0 where it was not
         looked at.
+    programs
+        What each program's processes held then, by its name.
     """
 
     seconds: float
     processor: float
     mebibytes: float = 0.0
+    programs: Mapping[str, float] = field(default_factory=dict)
 
 
 def run(command: Command, *, memory: bool = False) -> Sample:
@@ -87,13 +91,13 @@ def run(command: Command, *, memory: bool = False) -> Sample:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    peak = 0.0
+    peak: Counter[str] = Counter()
     ended = threading.Event()
 
     def watch() -> None:
         nonlocal peak
         while not ended.wait(_SAMPLE_SECONDS):
-            peak = max(peak, _held(process.pid))
+            peak = max(peak, _held(process.pid), key=Counter.total)
 
     watcher = threading.Thread(target=watch)
     if memory:
@@ -110,7 +114,10 @@ def run(command: Command, *, memory: bool = False) -> Sample:
         # What the engine found wrong stands among all that it would change.
         told = "\n".join(line for line in lines if "error" in line.lower()) or "\n".join(lines[-20:])
         raise BenchError(f"{' '.join(command.arguments)} in {command.folder} failed: {told}")
-    return Sample(seconds=seconds, processor=_spent() - spent, mebibytes=peak)
+    programs = {name: held / _MEBIBYTE for name, held in peak.most_common()}
+    return Sample(
+        seconds=seconds, processor=_spent() - spent, mebibytes=sum(programs.values()), programs=programs
+    )
 
 
 def _spent() -> float:
@@ -119,15 +126,15 @@ def _spent() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def _held(pid: int) -> float:
-    """Add up the memory of a process and all below it, in mebibytes."""
-    held = 0
+def _held(pid: int) -> Counter[str]:
+    """Add up the memory of a process and all below it, in bytes, for each program."""
+    held: Counter[str] = Counter()
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
         for one in (process, *process.children(recursive=True)):
             with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                held += one.memory_full_info().pss
-    return held / _MEBIBYTE
+                held[one.name()] += one.memory_full_info().pss
+    return held
 
 
 def in_turn(commands: Mapping[str, Command], rounds: int) -> dict[str, Sample]:

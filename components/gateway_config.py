@@ -345,6 +345,9 @@ def _forwarded() -> Iterator[str]:
     """Tell the listener who sent an event, as we know it: what the sender says of it doesn't count."""
     for header in ("Forwarded", "X-Real-IP", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Server"):
         yield f"http-request del-header {header}"
+    # Pipelines as Code would send the App's credentials to the host that it names, before it looks at the
+    # signature; it finds GitHub Enterprise by the settings (docs/adr/0011-pipelines-as-code.md).
+    yield "http-request del-header X-GitHub-Enterprise-Host"
     yield "http-request set-header X-Forwarded-For %[src]"
     yield "http-request set-header X-Forwarded-Proto https"
     # Only now: Bitbucket Data Center numbers its deliveries by the header of the same name.

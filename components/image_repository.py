@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from components.names import labels
-from releases.image_names import DEFAULT_REGISTRY, canonical
+from releases.image_names import DEFAULT_REGISTRY, ImageNameError, canonical, longest, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,6 +30,9 @@ TENANT: Final = "pipeline-service/tenant"
 _CONTAINERS: Final = ("containers", "initContainers", "ephemeralContainers")
 
 _API_VERSION: Final = "admissionregistration.k8s.io/v1"
+
+_IDENTIFIER: Final = re.compile("sha[0-9]+:")
+"""By an identifier (sha256:…) a runtime finds whatever image the node holds, wherever it came from."""
 
 _OF_TENANTS: Final[Manifest] = {"matchExpressions": [{"key": TENANT, "operator": "Exists"}]}
 
@@ -88,6 +92,24 @@ class ImagePolicy:
 
     def __bool__(self) -> bool:
         return bool(self.allowed) or self.keeps_secret
+
+    def allows(self, image: str) -> bool:
+        """Tell whether tenants' pods may use an image: what `policy` says to a cluster in CEL.
+
+        Parameters
+        ----------
+        image
+            Its name, as a pod has it.
+        """
+        if not self.allowed:
+            return True
+        try:
+            repository = parse(image).repository
+        except ImageNameError:
+            return False
+        if _IDENTIFIER.match(image):
+            return False
+        return repository in self.injected or longest(_canonical(self.allowed), repository) is not None
 
 
 def policy(images: ImagePolicy) -> Manifest:
@@ -202,9 +224,8 @@ def _variables(images: ImagePolicy) -> dict[str, str]:
         "brought": f"({_images('object')}).filter(image, !(image in variables.before))",
         "prefixes": json.dumps([f"{prefix}/" for prefix in _canonical(images.allowed)]),
         "repositories": json.dumps(_canonical({*images.allowed, *images.injected})),
-        # By an identifier (sha256:…) a runtime finds whatever image the node holds, wherever it came from.
         "refused": (
-            "variables.brought.filter(image, image.matches('^sha[0-9]+:') || !("
+            f"variables.brought.filter(image, image.matches('^{_IDENTIFIER.pattern}') || !("
             f"[{_FULL_NAME}].exists(name,"
             " variables.prefixes.exists(prefix, name.startsWith(prefix))"
             " || name.split('@')[0] in variables.repositories"

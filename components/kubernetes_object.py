@@ -194,7 +194,9 @@ def register_objects(  # noqa: PLR0913 -- Pulumi's options that are used, one by
             manifest,
             provider=provider,
             parent=parent,
-            depends_on=[*depends_on, *registered[:1]],
+            # The first waits for all that they need, and the others for it alone: with each resource, the
+            # state names every single part of the components that it depends on.
+            depends_on=registered[:1] or depends_on,
             protect=protect_first and not registered,
         )
     return registered

@@ -144,34 +144,11 @@ class Unit:
     ready: local.Command
 
 
-def environment(args: UnitArgs) -> dict[str, pulumi.Input[str]]:
-    """Make the environment of a unit's commands: their whole input but the manifest.
+def _both(args: UnitArgs) -> dict[str, pulumi.Input[str] | None]:
+    """List what both commands are told: where the unit lies, what it is, and how it is applied.
 
-    Parameters
-    ----------
-    args
-        The unit.
+    So the wait is repeated after each application that may change something.
     """
-    optional: dict[str, pulumi.Input[str] | None] = {
-        "UNIT_VERSION": args.version,
-        "UNIT_WORKSPACE": args.workspace,
-        "UNIT_MANIFEST": args.manifest_file,
-        "UNIT_DRAIN": json.dumps(list(args.drain)) if args.drain else None,
-        "UNIT_RELEASE_FINALIZERS": json.dumps(list(args.release_finalizers))
-        if args.release_finalizers
-        else None,
-        "UNIT_CANCEL": json.dumps(list(args.cancel)) if args.cancel else None,
-        "UNIT_FORCE": "true" if args.force else None,
-        "UNIT_ADOPT": "true" if args.adopt else None,
-        "UNIT_LEFTOVERS": json.dumps([dict(one) for one in args.leftovers], sort_keys=True)
-        if args.leftovers
-        else None,
-        "UNIT_LET_GO": json.dumps([dict(one) for one in args.let_go], sort_keys=True)
-        if args.let_go
-        else None,
-        "UNIT_LIES_IN": args.lies_in,
-        "UNIT_ABANDONED": "true" if args.state == "gone" else None,
-    }
     return {
         "UNIT_NAME": args.unit,
         "UNIT_SHA256": args.sha256,
@@ -179,23 +156,61 @@ def environment(args: UnitArgs) -> dict[str, pulumi.Input[str]]:
         "UNIT_NAMESPACE": OPERATOR_NAMESPACE,
         "UNIT_FIELD_MANAGER": FIELD_MANAGER,
         "UNIT_INCARNATION": str(args.incarnation),
-        **{key: value for key, value in optional.items() if value is not None},
+        "UNIT_VERSION": args.version,
+        "UNIT_WORKSPACE": args.workspace,
+        "UNIT_FORCE": "true" if args.force else None,
+        "UNIT_ADOPT": "true" if args.adopt else None,
+        "UNIT_LIES_IN": args.lies_in,
+        "UNIT_ABANDONED": "true" if args.state == "gone" else None,
     }
 
 
-def wait_environment(args: UnitArgs) -> dict[str, pulumi.Input[str]]:
-    """Make the environment of the command that waits.
+def environment(args: UnitArgs) -> dict[str, pulumi.Input[str]]:
+    """Make the environment of the command that applies: its whole input but the manifest.
 
     Parameters
     ----------
     args
         The unit.
     """
-    return {
-        **environment(args),
+    variables = {
+        **_both(args),
+        "UNIT_MANIFEST": args.manifest_file,
+        "UNIT_DRAIN": json.dumps(list(args.drain)) if args.drain else None,
+        "UNIT_RELEASE_FINALIZERS": json.dumps(list(args.release_finalizers))
+        if args.release_finalizers
+        else None,
+        "UNIT_CANCEL": json.dumps(list(args.cancel)) if args.cancel else None,
+        "UNIT_LEFTOVERS": json.dumps([dict(one) for one in args.leftovers], sort_keys=True)
+        if args.leftovers
+        else None,
+        "UNIT_LET_GO": json.dumps([dict(one) for one in args.let_go], sort_keys=True)
+        if args.let_go
+        else None,
+    }
+    return _given(variables)
+
+
+def wait_environment(args: UnitArgs) -> dict[str, pulumi.Input[str]]:
+    """Make the environment of the command that waits: its whole input.
+
+    It has no manifest: the unit's record tells what was applied, and the digest that it is the same.
+
+    Parameters
+    ----------
+    args
+        The unit.
+    """
+    variables = {
+        **_both(args),
         "UNIT_WAIT": json.dumps([dict(wait) for wait in args.wait_for], sort_keys=True),
         "UNIT_WAIT_SECONDS": str(args.wait_seconds),
     }
+    return _given(variables)
+
+
+def _given(variables: Mapping[str, pulumi.Input[str] | None]) -> dict[str, pulumi.Input[str]]:
+    return {key: value for key, value in variables.items() if value is not None}
 
 
 def to_yaml(manifests: Sequence[Mapping[str, Any]]) -> str:
@@ -260,7 +275,6 @@ def register_unit(
         create=WAIT_SCRIPT,
         update=WAIT_SCRIPT,
         environment=wait_environment(args),
-        stdin=args.manifest,
         add_previous_output_in_env=False,
         opts=pulumi.ResourceOptions(
             parent=parent, depends_on=[apply, *(between(apply) if between else ())], ignore_changes=ignored

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
 
+from components.image_repository import ImagePolicy
 from components.names import tenant_namespace
 from operations import network
 from operations.api_servers import ApiServers
 from operations.errors import OperationError
 from operations.network_pods import Place, PodArgs
 from operations.projects import find_project, stack_files
+from operations.pulumi_cli import PulumiCli
 from operations.stack_file import StackFile
 from operations.tables import Listing, console, show_listing
 from releases.catalog import PYTHON_IMAGE
 from releases.transform import RUN_SERVICE_ACCOUNT
 from stacks.image_sources import read_images
 from stacks.mapping import NOBODY
-from stacks.problems import SettingsError, nearest
+from stacks.mapping_images import allowed_images
+from stacks.problems import Problem, SettingsError, key_path, nearest
 from stacks.vocabulary import ClusterState, Distribution
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from operations.network import ClusterReport
     from stacks.settings import EnvironmentSettings
@@ -71,12 +76,13 @@ def network_command(  # noqa: PLR0913 -- one parameter for each option
     try:
         path = stack_files(find_project(project), [stack], every=False)[0]
         settings = StackFile.read(path).settings
-        used = image or _image(settings, path.parent)
         run = network.new_run()
         chosen = _chosen(settings, cluster or (), tenant or (), run, made_up=namespaces)
         servers = ApiServers(project=path.parent, stack=stack.rpartition("/")[2], settings=settings)
+        args = _pods(servers, run, image, made_up=namespaces)
+        _check_allowed(settings, chosen, args.image)
         reports = [
-            _check(servers, name, places, run, used, made_up=namespaces, seconds=seconds)
+            _check(servers, name, places, args, made_up=namespaces, seconds=seconds)
             for name, places in chosen.items()
         ]
     except (OperationError, SettingsError) as error:
@@ -99,14 +105,37 @@ def network_command(  # noqa: PLR0913 -- one parameter for each option
         raise typer.Exit(1)
 
 
-def _image(settings: EnvironmentSettings, root: Path) -> str:
-    """Name the image that is on every cluster already, from the mirror that the settings name."""
-    # The pull secret hangs on the tenants' accounts: its value is not needed here.
-    unpulled = settings.image_repository.model_copy(update={"pull_secret": None})
-    images, problems = read_images(unpulled, root, {})
+def _pods(servers: ApiServers, run: str, image: str | None, *, made_up: bool) -> PodArgs:
+    """Say what pods have: by default the image that is on every cluster already, from its mirror."""
+    wanted = servers.settings.image_repository
+    values = {}
+    if wanted.pull_secret is None or not made_up:
+        # It hangs on the tenants' accounts: its value is needed for made-up tenants alone.
+        wanted = wanted.model_copy(update={"pull_secret": None})
+    else:
+        key = wanted.pull_secret.secret
+        values[key] = PulumiCli(root=servers.project, stack=servers.stack).secret(key)
+    images, problems = read_images(wanted, servers.project, values)
     if problems:
         raise SettingsError(problems)
-    return images.rules.image(PYTHON_IMAGE)
+    held = images.pull_secret
+    pulls = None if held is None else base64.b64encode(held.encode()).decode()
+    return PodArgs(run=run, image=image or images.rules.image(PYTHON_IMAGE), pulls=pulls)
+
+
+def _check_allowed(settings: EnvironmentSettings, clusters: Iterable[str], image: str) -> None:
+    """Make sure that no policy refuses the pods: then nothing would be known in the end."""
+    refusing = [
+        name for name in clusters if not ImagePolicy(allowed=allowed_images(settings, name)).allows(image)
+    ]
+    if refusing:
+        problem = Problem(
+            key=key_path(["imageRepository", "allowedRegistries"]),
+            value=", ".join(settings.image_repository.allowed_registries),
+            why=f"tenants' namespaces on {', '.join(refusing)} refuse {image}, which the check's pods have",
+            mend="name an image of theirs with python3 by --image, or add this one's repository to the list",
+        )
+        raise SettingsError([problem])
 
 
 def _chosen(
@@ -184,8 +213,7 @@ def _check(  # noqa: PLR0913 -- what the options say
     servers: ApiServers,
     cluster: str,
     places: list[Place],
-    run: str,
-    image: str,
+    args: PodArgs,
     *,
     made_up: bool,
     seconds: float,
@@ -198,7 +226,7 @@ def _check(  # noqa: PLR0913 -- what the options say
             problem=f"it has {count} whose pods start, and two are needed; try it with --namespaces",
         )
     openshift = servers.settings.compute_clusters[cluster].distribution is Distribution.OPENSHIFT
-    args = PodArgs(run=run, image=image, user=None if openshift else NOBODY)
+    args = replace(args, user=None if openshift else NOBODY)
     try:
         server = servers.cluster(cluster)
     except OperationError as error:

@@ -331,7 +331,7 @@ def _results(
     server: ApiServer, places: Sequence[Place], args: PodArgs, *, made_up: bool, seconds: float
 ) -> dict[str, Results]:
     if made_up:
-        _create(server, *(one for place in places for one in pods.made_up_tenant(place, args.run)))
+        _create(server, *(one for place in places for one in pods.made_up_tenant(place, args)))
     words = {place.tenant: secrets.token_hex(8) for place in places}
     _create(server, *(pods.server(place, args, words[place.tenant]) for place in places))
     servers = _wait(server, args.run, pods.SERVER, places, _address_problem, seconds)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from components.compute_cluster import namespace
+from components.image_repository import pull_secret, pulls_with
 from components.names import TENANT, labels
 from components.tenant_network import WORKSPACE_DIGEST, TenantNetwork, network_policy
 from operations import network_probe
@@ -62,11 +63,15 @@ class PodArgs:
         An image with Python.
     user
         Number of the user and group they run as; None where the cluster assigns it.
+    pulls
+        With what made-up tenants' images are pulled: a `.docker/config.json`, base64. None where they are
+        pulled without, or by what the tenants' accounts have.
     """
 
     run: str
     image: str
-    user: int | None
+    user: int | None = None
+    pulls: str | None = field(default=None, repr=False)
 
 
 def pod_name(run: str, role: str) -> str:
@@ -136,6 +141,7 @@ def _pod(place: Place, args: PodArgs, role: str, arguments: Sequence[str]) -> Ma
             "terminationGracePeriodSeconds": 1,
             "serviceAccountName": place.account,
             "automountServiceAccountToken": False,
+            **pulls_with(args.pulls),
             "securityContext": {"runAsNonRoot": True, **user, "seccompProfile": {"type": "RuntimeDefault"}},
             "containers": [
                 {
@@ -160,17 +166,20 @@ def _pod(place: Place, args: PodArgs, role: str, arguments: Sequence[str]) -> Ma
     }
 
 
-def made_up_tenant(place: Place, run: str) -> list[Manifest]:
-    """Make a namespace as a tenant has one, with the NetworkPolicy that a tenant has.
+def made_up_tenant(place: Place, args: PodArgs) -> list[Manifest]:
+    """Make a namespace as a tenant has one, with the NetworkPolicy and the pull secret that a tenant has.
 
     Parameters
     ----------
     place
         The made-up tenant.
-    run
-        What tells this check from others.
+    args
+        What its pods have.
     """
-    own = {TENANT: place.tenant, WORKSPACE_DIGEST: run}
+    own = {TENANT: place.tenant, WORKSPACE_DIGEST: args.run}
     home = namespace(place.namespace, COMPONENT, "baseline")
     home["metadata"]["labels"] |= _labels() | own
-    return [home, network_policy(place.namespace, own, TenantNetwork(), _labels())]
+    objects = [home, network_policy(place.namespace, own, TenantNetwork(), _labels())]
+    if args.pulls is not None:
+        objects.append(pull_secret(place.namespace, args.pulls, COMPONENT))
+    return objects

@@ -70,6 +70,22 @@ def pull_secret(environment: LoadedEnvironment) -> pulumi.Input[str] | None:
     return held if not held else pulumi.Output.secret(base64.b64encode(held.encode()).decode())
 
 
+def allowed_images(settings: EnvironmentSettings, cluster: str) -> tuple[str, ...]:
+    """List the beginnings of the names of images that the pods of a cluster's tenants may use; none: all.
+
+    Parameters
+    ----------
+    settings
+        The settings.
+    cluster
+        Name of the cluster.
+    """
+    allowed = set(settings.image_repository.allowed_registries)
+    if allowed and settings.compute_clusters[cluster].distribution is Distribution.OPENSHIFT:
+        allowed |= set(openshift_pipelines.REPOSITORIES)
+    return tuple(sorted(allowed))
+
+
 def image_policy(environment: LoadedEnvironment, cluster: str) -> ImagePolicy:
     """Say which images the pods of a cluster's tenants may use.
 
@@ -83,17 +99,14 @@ def image_policy(environment: LoadedEnvironment, cluster: str) -> ImagePolicy:
     cluster
         Name of the cluster.
     """
-    settings = environment.settings
-    allowed = set(settings.image_repository.allowed_registries)
+    allowed = allowed_images(environment.settings, cluster)
     injected: set[str] = set()
     if allowed:
         tekton = environment.prepared[cluster].get(TEKTON_PIPELINES)
         for image in () if tekton is None else tekton.contents.injected:
             injected |= {parse(one).repository for one in (image, environment.images.rules.image(image))}
-        if settings.compute_clusters[cluster].distribution is Distribution.OPENSHIFT:
-            allowed |= set(openshift_pipelines.REPOSITORIES)
     return ImagePolicy(
-        allowed=tuple(sorted(allowed)),
+        allowed=allowed,
         injected=tuple(sorted(injected)),
         keeps_secret=environment.images.pull_secret is not None,
     )

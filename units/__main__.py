@@ -49,12 +49,14 @@ def main(arguments: list[str]) -> int:
                 done = undeliver(kubectl, request, read_delivery(os.environ))
             elif verb == "place":
                 done = place(kubectl, request, json.loads(os.environ["UNIT_PLACES"]))
+            elif verb == "wait":
+                done = wait(kubectl, request)
             else:
                 stdin = sys.stdin.read() if request.manifest_file is None else ""
                 if verb == "deliver":
                     done = deliver(kubectl, request, read_delivery(os.environ), stdin)
                 else:
-                    done = (apply if verb == "apply" else wait)(kubectl, request, stdin)
+                    done = apply(kubectl, request, stdin)
     except UnitError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

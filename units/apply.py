@@ -105,7 +105,7 @@ def _apply_all(kubectl: Kubectl, request: Request, manifests: Sequence[Manifest]
     if later:
         kinds = {(identity.group, identity.kind) for identity in map(identify, later)}
         needed = [one for one in definitions if defined_kinds([one]) & kinds]
-        wait_established(kubectl, needed, seconds=_ESTABLISHED_SECONDS)
+        wait_established(kubectl, map(identify, needed), seconds=_ESTABLISHED_SECONDS)
         _server_side_apply(kubectl, request, later)
 
 

@@ -22,9 +22,12 @@ class Inventory:
     ----------
     objects
         The objects.
+    applied
+        Digest of the manifest that was applied; None until an application has come to its end.
     """
 
     objects: frozenset[Identity]
+    applied: str | None
 
 
 def inventory_name(unit: str) -> str:
@@ -64,17 +67,19 @@ def read_inventory(kubectl: Kubectl, request: Request) -> Inventory | None:
     if found is None:
         return None
     try:
-        entries = json.loads(found["data"]["objects"])
+        data = found["data"]
+        entries = json.loads(data["objects"])
         objects = frozenset(
             Identity(api_version=api_version, kind=kind, namespace=namespace, name=name)
             for api_version, kind, namespace, name in entries
         )
+        applied = data.get("sha256") if data.get("state") == "applied" else None
     except (KeyError, TypeError, ValueError):
         raise UnitError(
             f"the inventory ConfigMap {request.namespace}/{name} was changed by somebody and can't be read; "
             "restore it from a backup, or delete it to have it made anew (nothing will be pruned then)"
         ) from None
-    return Inventory(objects=objects)
+    return Inventory(objects=objects, applied=applied)
 
 
 def write_inventory(kubectl: Kubectl, request: Request, objects: frozenset[Identity], state: str) -> None:

@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from units.errors import KubectlError, UnitError
-from units.manifest import CRD, identify, parse
+from units.inventory import inventory_name, read_inventory
+from units.manifest import CRD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,8 +22,10 @@ _DEFINED_PAUSE_SECONDS: Final = 0.2
 _STEP_SECONDS: Final = 15
 
 
-def wait(kubectl: Kubectl, request: Request, stdin: str) -> str:
+def wait(kubectl: Kubectl, request: Request) -> str:
     """Wait until a unit's definitions are served, its workloads run, and its conditions hold.
+
+    What these are stands in the unit's record, so that the manifest is not needed a second time.
 
     Parameters
     ----------
@@ -30,8 +33,6 @@ def wait(kubectl: Kubectl, request: Request, stdin: str) -> str:
         The API server.
     request
         The unit.
-    stdin
-        What stands on standard input.
 
     Returns
     -------
@@ -41,13 +42,13 @@ def wait(kubectl: Kubectl, request: Request, stdin: str) -> str:
     Raises
     ------
     UnitError
-        It took too long; names what doesn't hold and why.
+        It took too long; names what doesn't hold and why. Or something else is recorded than was asked for.
     """
-    manifests = parse(request.manifest(stdin))
+    objects = _applied(kubectl, request)
     deadline = time.monotonic() + request.wait_seconds
-    wait_established(kubectl, manifests, seconds=max(1, request.wait_seconds))
-    workloads = [identity for manifest in manifests if (identity := identify(manifest)).kind in _WORKLOADS]
-    _wait_for_workloads(kubectl, sorted(workloads), deadline)
+    wait_established(kubectl, objects, seconds=max(1, request.wait_seconds))
+    workloads = sorted(one for one in objects if one.kind in _WORKLOADS)
+    _wait_for_workloads(kubectl, workloads, deadline)
     for condition in request.conditions:
         _wait_for_condition(kubectl, condition, deadline)
     held = {
@@ -57,14 +58,27 @@ def wait(kubectl: Kubectl, request: Request, stdin: str) -> str:
     return f"{request.title}: " + (", ".join(f"{n} {what}" for what, n in held.items() if n) or "is there")
 
 
-def wait_established(kubectl: Kubectl, manifests: Iterable[Manifest], *, seconds: int) -> None:
+def _applied(kubectl: Kubectl, request: Request) -> frozenset[Identity]:
+    """Read what was applied, and make sure that it is what was asked for."""
+    recorded = read_inventory(kubectl, request)
+    if recorded is None or recorded.applied != request.sha256:
+        found = f"the manifest {recorded.applied}" if recorded and recorded.applied else "nothing"
+        raise UnitError(
+            f"{request.name}: {found} is recorded as applied in ConfigMap "
+            f"{request.namespace}/{inventory_name(request.name)}, but {request.sha256} is to be waited for; "
+            "raise the entry's incarnation to apply it anew"
+        )
+    return recorded.objects
+
+
+def wait_established(kubectl: Kubectl, objects: Iterable[Identity], *, seconds: int) -> None:
     """Wait until CustomResourceDefinitions are served.
 
     Parameters
     ----------
     kubectl
         The API server.
-    manifests
+    objects
         The objects among which they are; the others don't matter.
     seconds
         How long that may take.
@@ -74,7 +88,7 @@ def wait_established(kubectl: Kubectl, manifests: Iterable[Manifest], *, seconds
     UnitError
         It took too long.
     """
-    missing = [identity for manifest in manifests if (identity := identify(manifest)).kind == CRD]
+    missing = sorted(one for one in objects if one.kind == CRD)
     deadline = time.monotonic() + seconds
     while True:
         found = kubectl.api.each(kubectl.api.find, missing)

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 
 from components.names import tenant_namespace
 from local.images import BUSYBOX_IMAGE
-from local.layout import Layout, default_layout
 from local.processes import owned, wait_until
 from releases.catalog import PYTHON_IMAGE
-from tests.support.checkout import copy_project, outside, run_in
+from tests.support.checkout import Checkout
 from tests.support.live import ON_DEMAND, TENANT_WORKSPACE
 
 if TYPE_CHECKING:
@@ -34,39 +31,12 @@ HOME = tenant_namespace(TENANT_WORKSPACE, "default")
 SOURCES = ("cgr.dev", "docker.io", "ghcr.io", "mcr.microsoft.com")
 
 
-class Site:
+class Site(Checkout):
     """A checkout whose environment pulls all images."""
 
     def __init__(self, folder: Path) -> None:
-        copy_project(folder)
-        self.folder = folder
-        self.layout = Layout(root=folder, cache=default_layout().cache)
-        self.variables = outside({"IMAGES": "registry"})
-        self.stack_file = folder / "Pulumi.dev.yaml"
+        super().__init__(folder, {"IMAGES": "registry"})
         self.configure(lambda config: config["pipeline-service:computeClusters"].pop("local-b"))
-
-    def configure(self, change: Any) -> None:  # noqa: ANN401 -- a function of the stack's configuration
-        document = yaml.safe_load(self.stack_file.read_text())
-        change(document["config"])
-        self.stack_file.write_text(yaml.safe_dump(document, sort_keys=False))
-
-    def run(self, *command: str, check: bool = True, stdin: str | None = None) -> str:
-        done = run_in(self.folder, *command, variables=self.variables, stdin=stdin)
-        assert done.returncode == 0 or not check, f"{command}: {done.stdout}{done.stderr}"
-        return done.stdout + done.stderr
-
-    def local(self, *arguments: str) -> str:
-        return self.run(sys.executable, "-m", "local", *arguments)
-
-    def use_shell(self) -> None:
-        """Take over what `make env` prints."""
-        for line in run_in(
-            self.folder, sys.executable, "-m", "local", "env", variables=self.variables
-        ).stdout.splitlines():
-            word, *rest = shlex.split(line)
-            if word == "export":
-                name, _, value = rest[0].partition("=")
-                self.variables[name] = value
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         return self.run("kubectl", "--context=local-a", *arguments, stdin=stdin)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
+import yaml
+
+from local.layout import Layout, default_layout
 from tests.support.live import ROOT, run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 
@@ -49,3 +54,48 @@ def run_in(
         timeout=seconds,
         check=False,
     )
+
+
+class Checkout:
+    """Another checkout, with its own stack file and shell.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it is made.
+    variables : mapping
+        Choices of its environment, as `make up` takes them.
+    """
+
+    def __init__(self, folder: Path, variables: Mapping[str, str]) -> None:
+        copy_project(folder)
+        self.folder = folder
+        self.layout = Layout(root=folder, cache=default_layout().cache)
+        self.variables = outside(variables)
+        self.stack_file = folder / "Pulumi.dev.yaml"
+
+    def configure(self, change: Callable[[dict[str, Any]], object]) -> None:
+        """Change the stack's configuration."""
+        document = yaml.safe_load(self.stack_file.read_text())
+        change(document["config"])
+        self.stack_file.write_text(yaml.safe_dump(document, sort_keys=False))
+
+    def run(self, *command: str, check: bool = True, stdin: str | None = None, seconds: float = 900) -> str:
+        """Run a command; return all it printed. With ``check`` it must succeed."""
+        done = run_in(self.folder, *command, variables=self.variables, stdin=stdin, seconds=seconds)
+        assert done.returncode == 0 or not check, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
+    def local(self, *arguments: str) -> str:
+        """Run ``python -m local``."""
+        return self.run(sys.executable, "-m", "local", *arguments)
+
+    def use_shell(self) -> None:
+        """Take over what `make env` prints."""
+        for line in run_in(
+            self.folder, sys.executable, "-m", "local", "env", variables=self.variables
+        ).stdout.splitlines():
+            word, *rest = shlex.split(line)
+            if word == "export":
+                name, _, value = rest[0].partition("=")
+                self.variables[name] = value

@@ -72,14 +72,22 @@ def test_a_state_whose_providers_are_taken_out_alone_is_refused() -> None:
 
 def test_an_entry_is_written_again_with_what_is_derived_from_its_name() -> None:
     unit = {"stdin": MANIFEST, "environment": {"UNIT_SHA256": "old", "UNIT_WORKSPACE": "root:demo"}}
-    before = state(resource("shared"), resource("demo-apply", parent="demo", inputs=unit, outputs=unit))
+    waits = {"environment": {"UNIT_SHA256": "old"}}
+    before = state(
+        resource("shared"),
+        resource("demo-apply", parent="demo", inputs=unit, outputs=unit),
+        resource("demo-ready", parent="demo", inputs=waits),
+    )
     derived = {"demo": "1a", "t1": "2b", "t2": "3c"}
     made = grown(before, "demo", ["t1", "t2"], lambda name: {"namespace": f"{name}-{derived[name]}"})
-    assert names(made) == ["shared", "demo-apply", "t1-apply", "t2-apply"]
-    last = made["deployment"]["resources"][-1]
+    parts = ("apply", "ready")
+    expected_names = [f"{name}-{part}" for name in ("demo", "t1", "t2") for part in parts]
+    assert names(made) == ["shared", *expected_names]
+    last, ready = made["deployment"]["resources"][-2:]
     assert last["parent"] == urn("t2")
     text = "metadata: {name: t2, namespace: t2-3c}\n"
     expected = {"UNIT_SHA256": hashlib.sha256(text.encode()).hexdigest(), "UNIT_WORKSPACE": "root:t2"}
     for values in (last["inputs"], last["outputs"]):
         assert values == {"stdin": text, "environment": expected}
+    assert ready["inputs"]["environment"] == {"UNIT_SHA256": expected["UNIT_SHA256"]}
     assert before["deployment"]["resources"][1]["inputs"]["environment"]["UNIT_SHA256"] == "old"

@@ -3,7 +3,7 @@
 import pytest
 
 from components import openshift_pipelines as openshift
-from components.unit import UnitArgs, wait_environment
+from components.unit import UnitArgs, environment, wait_environment
 from units.request import read_request
 
 
@@ -45,7 +45,8 @@ def test_the_runner_understands_what_the_operators_unit_asks_for() -> None:
         wait_for=openshift.OPERATOR_WAIT_FOR,
         leftovers=openshift.OPERATOR_LEFTOVERS,
     )
-    request = read_request({key: str(value) for key, value in wait_environment(args).items()})
+    variables = {**environment(args), **wait_environment(args)}
+    request = read_request({key: str(value) for key, value in variables.items()})
     assert [condition.namespace for condition in request.conditions] == [
         "openshift-operators",
         None,

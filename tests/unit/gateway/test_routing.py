@@ -229,6 +229,19 @@ def test_a_suspended_tenants_events_are_refused_with_the_reason(gateway: Running
         assert (answer.status, answer.error) == (403, "tenant-suspended")
 
 
+def test_no_event_says_where_the_apps_credentials_are_sent(
+    gateway: RunningGateway, listeners: dict[str, FakeListener]
+) -> None:
+    body = push(f"https://{HOSTS[0]}/team-0/app-0")
+    for path in ("/", "/tenants/team-0"):
+        marked = {"X-Token": f"enterprise{path}", "X-GitHub-Enterprise-Host": "evil.example.com"}
+        assert gateway.send(path, body, github("e", **marked)).status == 202
+        (delivered,) = [
+            one for one in listeners["a"].delivered if one.headers.get("x-token") == f"enterprise{path}"
+        ]
+        assert "x-github-enterprise-host" not in delivered.headers
+
+
 def test_the_log_traces_an_event_and_tells_nothing_of_its_content(
     gateway: RunningGateway, listeners: dict[str, FakeListener]
 ) -> None:

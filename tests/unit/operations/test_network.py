@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -11,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from components import openshift_pipelines
 from operations import network
 from operations.__main__ import app
 from operations.api_servers import ApiServers
 from operations.errors import OperationError
 from operations.network import Kind, Meaning, Target, Verdict, judge
 from operations.network_pods import COMPONENT
+from operations.pulumi_cli import PulumiCli
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -276,12 +279,75 @@ def test_made_up_tenants_have_the_network_policy_of_tenants_and_go_with_it(
 def test_the_image_comes_from_the_mirror_that_the_settings_name(
     cluster: Cluster, check: Callable[..., Result], tmp_path: Path
 ) -> None:
-    path = tmp_path / "Pulumi.s.yaml"
-    mirrors = "  pipeline-service:imageRepository: {mirrors: {docker.io: mirror.example.com/hub}}\n"
-    path.write_text(path.read_text() + mirrors)
+    set_images(tmp_path, "{mirrors: {docker.io: mirror.example.com/hub}}")
     assert check("--cluster=east").exit_code == 0
     images = {pod["spec"]["containers"][0]["image"] for pod in cluster.made}
     assert images == {"mirror.example.com/hub/library/python:3.11-slim-bookworm"}
+
+
+def set_images(folder: Path, settings: str) -> None:
+    path = folder / "Pulumi.s.yaml"
+    path.write_text(f"{path.read_text()}  pipeline-service:imageRepository: {settings}\n")
+
+
+@pytest.mark.parametrize("arguments", [(), ("--namespaces",)])
+def test_an_image_that_the_policy_refuses_is_told_before_anything_is_made(
+    cluster: Cluster, check: Callable[..., Result], tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    set_images(tmp_path, "{allowedRegistries: [ghcr.io/team]}")
+    result = check(*arguments)
+    assert result.exit_code == 1
+    said = " ".join(result.stderr.split())
+    assert "pipeline-service:imageRepository.allowedRegistries: ghcr.io/team: tenants' namespaces on" in said
+    assert "east, west refuse docker.io/library/python:3.11-slim-bookworm" in said
+    assert "by --image" in said
+    assert cluster.made == []
+    assert check("--image=ghcr.io/team/python:3", "--cluster=east", *arguments).exit_code == 0
+
+
+def test_an_operators_images_are_allowed_where_openshift_runs_it(
+    check: Callable[..., Result], cluster: Cluster, tmp_path: Path
+) -> None:
+    set_images(tmp_path, "{allowedRegistries: [ghcr.io/team]}")
+    image = f"--image={openshift_pipelines.REPOSITORIES[0]}/python:3"
+    assert check(image, "--cluster=west", "--namespaces").exit_code == 0
+    cluster.made.clear()
+    refused = check(image, "--namespaces")
+    assert refused.exit_code == 1
+    assert "on east refuse" in " ".join(refused.stderr.split())
+    assert cluster.made == []
+
+
+def test_made_up_tenants_pull_with_the_pull_secret_and_real_ones_with_their_accounts(
+    cluster: Cluster, check: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encrypted = "pipeline-service:credentials: {secure: 'v1:made:up'}"
+    set_images(tmp_path, f"{{pullSecret: {{secret: credentials}}}}\n  {encrypted}")
+    auths = {"auths": {"ghcr.io": {"auth": "bWFkZTp1cA=="}}}
+
+    def secret(pulumi: PulumiCli, key: str) -> str:
+        assert (pulumi.root, pulumi.stack, key) == (tmp_path, "s", "credentials")
+        return json.dumps(auths)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PulumiCli, "secret", secret)
+        result = check("--namespaces", "--cluster=east")
+    assert result.exit_code == 0, result.output
+    assert "bWFkZTp1cA==" not in result.output
+    held = [one for one in cluster.made if one["kind"] == "Secret"]
+    assert {one["metadata"]["namespace"] for one in held} == {
+        one["metadata"]["name"] for one in cluster.made if one["kind"] == "Namespace"
+    }
+    for one in held:
+        assert json.loads(base64.b64decode(one["data"][".dockerconfigjson"])) == auths
+    pods = [one for one in cluster.made if one["kind"] == "Pod"]
+    assert len(pods) == 4
+    for pod in pods:
+        assert pod["spec"]["imagePullSecrets"] == [{"name": held[0]["metadata"]["name"]}]
+    # Nobody needs to decrypt anything for the pods of real tenants.
+    cluster.made.clear()
+    assert check("--cluster=east").exit_code == 0
+    assert not any("imagePullSecrets" in pod["spec"] for pod in cluster.made)
 
 
 def test_pods_that_are_refused_leave_nothing_known_and_nothing_behind(

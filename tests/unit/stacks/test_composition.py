@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from components.names import digest
 from stacks.loader import read_stack_file
 from stacks.mapping_releases import adaptation
 from stacks.wanted_releases import wanted_releases
@@ -92,6 +93,16 @@ def test_a_release_is_updated_never_replaced_when_its_manifest_changes() -> None
 def test_a_preview_shows_the_outline_of_a_release_where_it_is_applied_and_only_there() -> None:
     assert dev().named("local-a-tekton-pipelines-apply").inputs["stdin"] == "outline of v1.6.0\n"
     assert "stdin" not in dev().named("local-a-tekton-pipelines-ready").inputs
+
+
+def test_a_tenants_manifest_stands_in_the_state_once_and_its_digest_repeats_the_wait() -> None:
+    apply, ready = (dev().named(f"demo-{part}").inputs for part in ("apply", "ready"))
+    assert apply["environment"]["UNIT_SHA256"] == digest(apply["stdin"])
+    assert "stdin" not in ready
+    both = ("UNIT_SHA256", "UNIT_WORKSPACE", "UNIT_LIES_IN", "UNIT_INCARNATION")
+    assert {key: ready["environment"][key] for key in both} == {
+        key: apply["environment"][key] for key in both
+    }
 
 
 def test_a_tenant_comes_after_its_syncer_and_so_goes_before_it() -> None:

@@ -352,8 +352,49 @@ def test_what_others_leave_behind_goes_after_the_units_objects_and_before_its_re
     assert [one.name for one in kubectl.deleted] == ["s", "ours", "unit-tekton", "pipeline-service"]
 
 
+def run_wait(kubectl: FakeKubectl, *manifests: dict[str, Any], **more: str) -> str:
+    """Wait for what was applied, knowing of it no more than its digest."""
+    return wait(kubectl, request(yaml.safe_dump_all(manifests), **more))  # type: ignore[arg-type]
+
+
+def test_the_record_tells_what_is_to_be_waited_for() -> None:
+    kubectl = FakeKubectl()
+    status = {"observedGeneration": 1, "updatedReplicas": 1, "availableReplicas": 1}
+    workload = manifest("Deployment", "agent", "apps/v1", "x", spec={"replicas": 1}, status=status)
+    workload["metadata"]["generation"] = 1
+    unit = (definition("Widget", "x.io"), workload, manifest("ConfigMap", "a"))
+    run_apply(kubectl, *unit)
+    kubectl.unestablished = 2
+    assert run_wait(kubectl, *unit) == "tekton v1: 1 workloads available"
+    # The definition was looked at until it was served.
+    assert kubectl.unestablished == -1
+    kubectl.add({**workload, "status": {**status, "updatedReplicas": 0}})
+    with pytest.raises(UnitError, match="not available in time: Deployment x/agent"):
+        run_wait(kubectl, *unit, UNIT_WAIT_SECONDS="0")
+
+
+def test_what_is_not_recorded_as_applied_is_not_taken_for_there() -> None:
+    kubectl = FakeKubectl()
+    old, new = manifest("ConfigMap", "old"), manifest("ConfigMap", "new")
+    with pytest.raises(UnitError, match="nothing is recorded as applied"):
+        run_wait(kubectl, old)
+    run_apply(kubectl, old)
+    assert run_wait(kubectl, old) == "tekton v1: is there"
+    with pytest.raises(
+        UnitError, match=r"the manifest \w{64} is recorded as applied .* raise the entry's inc"
+    ):
+        run_wait(kubectl, new)
+    kubectl.refuse["new"] = "Error: cut off"
+    with pytest.raises(UnitError, match="cut off"):
+        run_apply(kubectl, new)
+    # An application that was cut off has recorded its digest already.
+    with pytest.raises(UnitError, match="nothing is recorded as applied"):
+        run_wait(kubectl, new)
+
+
 def test_a_condition_that_does_not_hold_is_told_with_what_the_object_says() -> None:
     kubectl = FakeKubectl()
+    run_apply(kubectl, manifest("ConfigMap", "x"))
     kubectl.refuse_waiting = "timed out waiting for the condition"
     conditions = [
         {"type": "CatalogSourcesUnhealthy", "status": "False", "message": "all are healthy"},
@@ -362,13 +403,8 @@ def test_a_condition_that_does_not_hold_is_told_with_what_the_object_says() -> N
     ]
     kubectl.add(manifest("Subscription", "s", "o.com/v1", namespace="o", status={"conditions": conditions}))
     wanted = [{"resource": "subscriptions.o.com/s", "namespace": "o", "for": "jsonpath={.status.state}=x"}]
-    text = yaml.safe_dump(manifest("ConfigMap", "x"))
     with pytest.raises(UnitError) as raised:
-        wait(
-            kubectl,  # type: ignore[arg-type]
-            request(text, UNIT_WAIT=json.dumps(wanted), UNIT_WAIT_SECONDS="0"),
-            text,
-        )
+        run_wait(kubectl, manifest("ConfigMap", "x"), UNIT_WAIT=json.dumps(wanted), UNIT_WAIT_SECONDS="0")
     assert "ResolutionFailed is True: no operators found in channel x" in str(raised.value)
     assert "Quiet" not in str(raised.value)
 
