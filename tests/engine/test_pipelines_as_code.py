@@ -97,7 +97,7 @@ def prepared(project: PulumiProject, **settings: object) -> dict[str, str]:
     changed = adaptation(of_settings, "a", PIPELINES_AS_CODE)
     ours = transform(PIPELINES_AS_CODE, release(replicas=0), changed)
     pipelines = of("ConfigMap", "made-up")
-    del pipelines["metadata"]["namespace"]
+    pipelines["metadata"]["namespace"] = "pipeline-service"
     return {
         TEKTON_PIPELINES: written(project, TEKTON_PIPELINES, [pipelines]),
         PIPELINES_AS_CODE: written(project, PIPELINES_AS_CODE, ours),

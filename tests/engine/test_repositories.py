@@ -25,7 +25,7 @@ from tests.support.apiserver import control_plane, require_binaries
 from tests.support.kcp import KcpClient, kcp_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.support.apiserver import ControlPlane
 
@@ -171,6 +171,14 @@ class Place:
         status, answer = self.api.request("PATCH", path, patch, MERGE, user=user)
         assert status in {200, 403, 422}, answer
         return None if status == 200 else str(answer["message"])
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait until a change of a policy is in force."""
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline, "the change of the policy is not in force"
+        time.sleep(0.3)
 
 
 @pytest.fixture(scope="module")
@@ -426,15 +434,16 @@ def test_the_settings_can_limit_runs_at_a_time_and_let_gitea_in(place: Place) ->
     made = policies(limited)["repositories"]
     path = f"{ADMISSION}/validatingadmissionpolicies/{made['metadata']['name']}"
     place.api.patch(path, {"spec": {"validations": made["spec"]["validations"]}})
-    deadline = time.monotonic() + 30
-    while place.refusal(repository(OWN[0])) is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.3)
-    assert "is 3 at most" in str(place.refusal(repository(OWN[0], concurrency_limit=4)))
-    gitea = {"type": "gitea", "secret": {"name": "token"}, **HOOK}
-    assert place.refusal(repository(OWN[0], concurrency_limit=3, git_provider=gitea)) is None
-    before = policies(RULES)["repositories"]["spec"]["validations"]
-    place.api.patch(path, {"spec": {"validations": before}})
+    try:
+        until(lambda: place.refusal(repository(OWN[0])) is not None)
+        assert "is 3 at most" in str(place.refusal(repository(OWN[0], concurrency_limit=4)))
+        gitea = {"type": "gitea", "secret": {"name": "token"}, **HOOK}
+        assert place.refusal(repository(OWN[0], concurrency_limit=3, git_provider=gitea)) is None
+    finally:
+        before = policies(RULES)["repositories"]["spec"]["validations"]
+        place.api.patch(path, {"spec": {"validations": before}})
+        # Other tests share the place: none starts before what was is in force again.
+        until(lambda: place.refusal(repository(OWN[0])) is None)
 
 
 def test_in_its_workspace_a_tenant_is_refused_at_once_and_cant_take_the_refusal_away(

@@ -1,7 +1,7 @@
 """A real control plane for tests: etcd, kube-apiserver and kube-controller-manager on loopback.
 
 It has no nodes: Deployments with replicas never become available, which tests of waiting make use of. The
-binaries are looked for on PATH; where one is missing the tests that need it are skipped and say so.
+binaries are looked for on PATH; where one is missing the tests that need it fail and say so.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import ssl
 import subprocess
 import time
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import IO, TYPE_CHECKING, Any
 
 import pytest
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 START_SECONDS = 90.0
 STOP_SECONDS = 20.0
+BUSY_SECONDS = 60.0
 
 
 def require_binaries(*names: str) -> None:
@@ -147,7 +149,20 @@ class ControlPlane:
         *,
         user: str | None = None,
     ) -> tuple[int, dict[str, Any]]:
-        """Send a request as administrator, or with his rights as a user; return status and JSON answer."""
+        """Send a request as administrator, or with his rights as a user; return status and JSON answer.
+
+        It is sent again where the server asks for that: for a moment after a definition has come, say.
+        """
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            status, answer = self._request(method, path, body, content_type, user)
+            if status != HTTPStatus.TOO_MANY_REQUESTS or time.monotonic() > deadline:
+                return status, answer
+            time.sleep(1)
+
+    def _request(
+        self, method: str, path: str, body: object, content_type: str, user: str | None
+    ) -> tuple[int, dict[str, Any]]:
         headers = {"Content-Type": content_type, "Accept": "application/json"}
         if user is not None:
             headers |= {"Impersonate-User": user, "Impersonate-Group": "system:masters"}
