@@ -106,7 +106,8 @@ def _established(definition: Manifest | None) -> str:
     """Say why a definition isn't served; an empty text where it is."""
     if definition is None:
         return "it is not there"
-    conditions = definition.get("status", {}).get("conditions", [])
+    # Of one that was made just now, both may be there and hold nothing.
+    conditions = (definition.get("status") or {}).get("conditions") or []
     if any(one["type"] == "Established" and one["status"] == "True" for one in conditions):
         return ""
     told = [one.get("message", "") for one in conditions if one["status"] != "True"]

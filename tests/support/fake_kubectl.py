@@ -151,6 +151,9 @@ class FakeApi:
             found = _versioned(found)
         if found and identity.kind == "CustomResourceDefinition":
             self._kubectl.unestablished -= 1
+            if self._kubectl.unestablished > 0:
+                # What a server tells of one that was made just now.
+                return {**found, "status": {"conditions": None, "storedVersions": None}}
             status = str(self._kubectl.unestablished < 0)
             return {**found, "status": {"conditions": [{"type": "Established", "status": status}]}}
         return found
