@@ -38,7 +38,7 @@ test-unit: $(STAMP) ## Tests that need no environment, about two minutes on two 
 
 test-engine: $(STAMP) ## Tests on the real engine and real API servers
 	@$(PYTHON) -m local tools
-	@eval "$$($(PYTHON) -m local env)" && $(PYTHON) -m pytest tests/engine
+	@eval "$$($(PYTHON) -m local env)" && $(PYTHON) -m pytest --numprocesses=2 --dist=loadfile tests/engine
 
 test-live: $(STAMP) ## Tests on the embedded environment with real nodes
 	@$(PYTHON) -m local up
