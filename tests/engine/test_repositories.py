@@ -174,10 +174,10 @@ class Place:
 
 
 def until(holds: Callable[[], bool]) -> None:
-    """Wait until a change of a policy is in force."""
+    """Wait until policies, or a change of them, are in force."""
     deadline = time.monotonic() + 60
     while not holds():
-        assert time.monotonic() < deadline, "the change of the policy is not in force"
+        assert time.monotonic() < deadline, "the policies are not in force"
         time.sleep(0.3)
 
 
@@ -187,17 +187,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with control_plane(tmp_path_factory.mktemp("repositories")) as api:
         made = Place(api)
         marked = run(annotations={f"{REPOSITORY_GROUP}/state": "started"})
-        deadline = time.monotonic() + 60
+
+        def refused(manifest: dict[str, Any]) -> bool:
+            path = f"{made.path(manifest, HOMES['team-a'])}?dryRun=All"
+            return api.request("POST", path, manifest)[0] in {403, 422}
+
         # A policy comes into force a moment after it is there, and a definition is served a moment later.
-        for manifest in (repository(OTHERS[0]), marked):
-            while True:
-                status, _ = api.request(
-                    "POST", f"{made.path(manifest, HOMES['team-a'])}?dryRun=All", manifest
-                )
-                if status in {403, 422}:
-                    break
-                assert time.monotonic() < deadline, "the policies are not in force"
-                time.sleep(0.3)
+        until(lambda: refused(repository(OTHERS[0])) and refused(marked))
         yield made
 
 
