@@ -45,7 +45,8 @@ def kcp_workspace(
         enable_server_side_apply=True,
         # What somebody else changed of our objects is changed back; else it would be a conflict …
         enable_patch_force=True,
-        # … and a rotated credential is written over the old one, without a gap between delete and create.
+        # … and a changed setting or credential is written over the old one: no gap between delete and create.
+        enable_config_map_mutable=True,
         enable_secret_mutable=True,
         opts=pulumi.ResourceOptions(depends_on=list(after)),
     )
@@ -75,7 +76,8 @@ def compute_cluster(
         enable_server_side_apply=True,
         # What somebody else changed of our objects is changed back; else it would be a conflict …
         enable_patch_force=True,
-        # … and a rotated credential is written over the old one, without a gap between delete and create.
+        # … and a changed setting or credential is written over the old one: no gap between delete and create.
+        enable_config_map_mutable=True,
         enable_secret_mutable=True,
         # A dead cluster must not hold up the others …
         skip_update_unreachable=True if state in (ClusterState.UNREACHABLE, ClusterState.GONE) else None,

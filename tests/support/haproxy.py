@@ -196,8 +196,9 @@ class RunningGateway:
             return b"".join(iter(lambda: connection.recv(65536), b""))
 
     def lines(self) -> list[dict[str, Any]]:
-        """Read its log."""
-        return [json.loads(line) for line in self.log_file.read_text().splitlines() if line.startswith("{")]
+        """Read its log, as far as its lines are written to their ends."""
+        whole, _, _ = self.log_file.read_text().rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
 
     def logged(self, number: int) -> list[dict[str, Any]]:
         """Read its log, once it has so many lines at least."""

@@ -222,14 +222,12 @@ def test_what_lies_in_a_workspace_is_applied_anew_where_the_workspace_was_made_a
     assert variables["UNIT_LIES_IN"] == "uid-of-demo-workspace"
 
 
-def test_drift_is_changed_back_and_credentials_are_replaced_in_place() -> None:
+def test_drift_is_changed_back_and_settings_and_credentials_are_updated_in_place() -> None:
     providers = [one for one in dev().registrations.values() if one.type == "pulumi:providers:kubernetes"]
     assert len(providers) == 6
     for provider in providers:
-        assert (provider.inputs["enablePatchForce"], provider.inputs["enableSecretMutable"]) == (
-            "true",
-            "true",
-        )
+        for setting in ("enablePatchForce", "enableConfigMapMutable", "enableSecretMutable"):
+            assert provider.inputs[setting] == "true"
 
 
 def test_the_smallest_environment_is_kcp_alone() -> None:
