@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import pulumi
@@ -30,6 +30,25 @@ _APPLICATION: Final = f"{NAMESPACE}/{argocd_manifests.APPLICATION}"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Holder:
+    """A Deployment that Argo CD applies, whose pods put finalizers on objects of others.
+
+    Attributes
+    ----------
+    deployment
+        Its namespace and name, with a slash between.
+    held
+        Whether it is wanted; where it is not any more, nobody else takes its finalizers off.
+    finalizers
+        Those finalizers, `{resource, finalizer}`.
+    """
+
+    deployment: str
+    held: bool
+    finalizers: Sequence[Mapping[str, str]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClusterDeliveryArgs:
     """What a ClusterDelivery needs.
 
@@ -52,13 +71,8 @@ class ClusterDeliveryArgs:
     credential
         Digest of the agent's kubeconfig for kcp, which Argo CD doesn't know; None where Argo CD doesn't
         apply the agent.
-    let_go
-        Finalizers that what Argo CD applies puts on objects of others, `{resource, finalizer}`, and that
-        nobody takes off any more where it is not wanted any more.
-    holder
-        Namespace and name of the Deployment whose pods put them there, with a slash between.
-    held
-        Whether it is wanted.
+    holders
+        What Argo CD applies that puts finalizers on objects of others.
     after
         What must be registered before it.
     """
@@ -71,9 +85,7 @@ class ClusterDeliveryArgs:
     objects: tuple[Manifest, ...] = field(default=(), repr=False)
     manifests: tuple[str, ...] = ()
     credential: pulumi.Input[str] | None = None
-    let_go: Sequence[Mapping[str, str]] = ()
-    holder: str = ""
-    held: bool = False
+    holders: tuple[Holder, ...] = ()
     after: tuple[pulumi.Resource, ...] = field(default=(), repr=False)
 
 
@@ -114,10 +126,8 @@ def environment(args: ClusterDeliveryArgs) -> dict[str, pulumi.Input[str]]:
     }
     if args.manifests:
         made["UNIT_MANIFESTS"] = json.dumps(sorted(args.manifests))
-    if args.let_go:
-        made["UNIT_LET_GO"] = json.dumps([dict(one) for one in args.let_go], sort_keys=True)
-        made["UNIT_HOLDER"] = args.holder
-        made["UNIT_HELD"] = "true" if args.held else "false"
+    if args.holders:
+        made["UNIT_HOLDERS"] = json.dumps([asdict(one) for one in args.holders], sort_keys=True)
     if args.state == "gone":
         made["UNIT_ABANDONED"] = "true"
     if args.credential is not None:

@@ -12,6 +12,7 @@ from components.names import (
     EVENTS_NAMESPACE,
     GATEWAY_NAMESPACE,
     OPERATOR_NAMESPACE,
+    RESULTS_NAMESPACE,
     RETENTION_NAMESPACE,
     SYNCER_NAMESPACE,
 )
@@ -34,6 +35,7 @@ _BOOTSTRAP_NAMESPACES: Final = (
     RETENTION_NAMESPACE,
     GATEWAY_NAMESPACE,
     EVENTS_NAMESPACE,
+    RESULTS_NAMESPACE,
 )
 """They hold Secrets or records of this program, which has to put them there."""
 

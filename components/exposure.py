@@ -1,4 +1,4 @@
-"""What leads to a gateway, and to an events listener."""
+"""What leads to a gateway, to an events listener, and to the reader of results."""
 
 from __future__ import annotations
 
@@ -19,6 +19,14 @@ class Exposure(StrEnum):
     def ends_tls(self) -> bool:
         """Whether what makes it reachable ends TLS, and not the gateway itself."""
         return self in (Exposure.INGRESS, Exposure.HTTP_ROUTE, Exposure.ROUTE)
+
+
+class ResultsExposure(StrEnum):
+    """How the reader of results is reached from outside its cluster."""
+
+    SERVICE = "service"
+    NODE_PORT = "nodePort"
+    CLUSTER_IP = "clusterIP"
 
 
 class EventsExposure(StrEnum):

@@ -22,6 +22,15 @@ GATEWAY_NAMESPACE: Final = "pipeline-service-gateway"
 EVENTS_NAMESPACE: Final = "pipeline-service-events"
 """Namespace of what takes events from gateways on other clusters."""
 
+RESULTS_NAMESPACE: Final = "pipeline-service-results"
+
+SUSPENDED: Final = "pipeline-service/suspended"
+"""Label of the namespaces in which no run may start."""
+
+WORKSPACE_PATH: Final = "pipeline-service/workspace"
+KCP_NAMESPACE_NAME: Final = "pipeline-service/namespace"
+"""Annotations of a tenant's namespace on its cluster: which namespace of which workspace it is."""
+
 TENANT: Final = "pipeline-service/tenant"
 """Label with the name of the tenant that an object belongs to."""
 

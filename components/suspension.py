@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from components.names import labels
+from components.names import SUSPENDED, labels
 
 if TYPE_CHECKING:
     from components.kubernetes_object import Manifest
-
-SUSPENDED: Final = "pipeline-service/suspended"
-"""Label of the namespaces in which no run may start."""
 
 _API_VERSION: Final = "admissionregistration.k8s.io/v1"
 _NAME: Final = "pipeline-service-suspension"

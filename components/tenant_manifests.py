@@ -19,11 +19,19 @@ from components.access import (
 )
 from components.compute_cluster import namespace
 from components.image_repository import pull_secret, pulls_with
-from components.names import OPERATOR_NAMESPACE, TENANT, digest, labels
+from components.names import (
+    KCP_NAMESPACE_NAME,
+    OPERATOR_NAMESPACE,
+    SUSPENDED,
+    TENANT,
+    WORKSPACE_PATH,
+    digest,
+    labels,
+)
 from components.pipelines_as_code import tenant_bindings
 from components.repository_admission import REPOSITORIES
 from components.repository_admission import policies as repository_policies
-from components.suspension import SUSPENDED
+from components.results_manifests import reader_binding
 from components.syncer_manifests import writer_binding
 from components.tenant_network import WORKSPACE_DIGEST, network_policy
 from releases.transform import RUN_SERVICE_ACCOUNT
@@ -324,6 +332,7 @@ def namespace_objects(  # noqa: PLR0913 -- all that is said of a tenant's namesp
     stopped: bool = False,
     pulls: pulumi.Input[str] | None = None,
     repositories: TenantRepositories | None = None,
+    results: bool = False,
 ) -> dict[str, Manifest]:
     """Make a tenant's namespace on its cluster with all that stands in it; the namespace comes first.
 
@@ -349,6 +358,8 @@ def namespace_objects(  # noqa: PLR0913 -- all that is said of a tenant's namesp
         With what its pods' images are pulled: a `.docker/config.json`, base64; None: without.
     repositories
         The repositories that it may name; None where there are no Repository objects.
+    results
+        Whether what is recorded of its runs can be read.
     """
     marked = labels("tenant", tenant=tenant)
     metadata = {"namespace": namespace_name, "labels": marked}
@@ -359,8 +370,8 @@ def namespace_objects(  # noqa: PLR0913 -- all that is said of a tenant's namesp
     if suspended:
         home["metadata"]["labels"][SUSPENDED] = "true"
     home["metadata"]["annotations"] = {
-        "pipeline-service/workspace": workspace_path,
-        "pipeline-service/namespace": kcp_namespace,
+        WORKSPACE_PATH: workspace_path,
+        KCP_NAMESPACE_NAME: kcp_namespace,
         **_of(repositories),
     }
     return {
@@ -406,6 +417,7 @@ def namespace_objects(  # noqa: PLR0913 -- all that is said of a tenant's namesp
         "network": network_policy(namespace_name, own, network, marked),
         "syncer": writer_binding(namespace_name, tenant),
         **(tenant_bindings(namespace_name, tenant) if repositories and repositories.bound else {}),
+        **({"results": reader_binding(namespace_name, tenant)} if results else {}),
         **(
             {}
             if pulls is None

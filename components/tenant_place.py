@@ -39,6 +39,8 @@ class TenantRoom:
         With what its pods' images are pulled: a `.docker/config.json`, base64; None: without.
     repositories
         The repositories that it may name; None where there are no Repository objects.
+    results
+        Whether what is recorded of its runs can be read.
     """
 
     path: str
@@ -49,6 +51,7 @@ class TenantRoom:
     stopped: bool
     pull_secret: pulumi.Input[str] | None = field(default=None, repr=False)
     repositories: TenantRepositories | None = None
+    results: bool = False
 
     def objects(self, tenant: str, kcp_namespace: str) -> dict[str, Manifest]:
         """Make one of its namespaces on its cluster with all that stands in it; the namespace comes first.
@@ -71,6 +74,7 @@ class TenantRoom:
             stopped=self.stopped,
             pulls=self.pull_secret,
             repositories=self.repositories,
+            results=self.results,
         )
 
 

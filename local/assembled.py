@@ -13,6 +13,7 @@ from local.toolchain.catalog import (
     TEKTON,
     TEKTON_CHAINS,
     TEKTON_NEXT,
+    TEKTON_RESULTS,
     TEKTON_TRIGGERS,
     Module,
 )
@@ -26,6 +27,7 @@ MODULES: Final[Mapping[str, tuple[Module, ...]]] = {
     names.TEKTON_TRIGGERS: (TEKTON_TRIGGERS,),
     names.TEKTON_TRIGGERS_INTERCEPTORS: (TEKTON_TRIGGERS,),
     names.TEKTON_CHAINS: (TEKTON_CHAINS,),
+    names.TEKTON_RESULTS: (TEKTON_RESULTS,),
     names.PIPELINES_AS_CODE: (PIPELINES_AS_CODE,),
     names.ARGO_CD: (ARGO_CD,),
     names.ARGO_CD_HA: (ARGO_CD,),

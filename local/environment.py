@@ -438,7 +438,7 @@ class Environment:
 
     def _write_manifests(self, releases: Iterable[Release]) -> None:
         sources = {release: module_source(module_of(release)) for release in releases}
-        write_release_manifests(sources, self.layout.releases)
+        write_release_manifests(sources, self.layout.releases, self.layout.binaries / "kubectl")
 
     def _write_mutual_tls(self) -> None:
         """Make the certificates for events between clusters, once, and anew before they end."""

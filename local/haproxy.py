@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from local.errors import LocalError
-from local.image_parts import beside_packages, package_image
+from local.image_parts import FOR_INSTALLING, beside_packages, package_image
 from local.packages import Contents, unpacked
 from releases.catalog import HAPROXY_IMAGE
 
@@ -18,34 +18,7 @@ if TYPE_CHECKING:
 
 PACKAGE: Final = "haproxy"
 
-_LEFT_OUT: Final = (
-    "adduser",
-    "debconf",
-    "dpkg",
-    "init-system-helpers",
-    "libdb5.3",
-    "libfile-find-rule-perl",
-    "libgdbm-compat4",
-    "libgdbm6",
-    "libnumber-compare-perl",
-    "libpam-modules",
-    "libpam-modules-bin",
-    "libpam0g",
-    "libperl5.36",
-    "libsemanage-common",
-    "libsemanage2",
-    "libsepol2",
-    "libtext-glob-perl",
-    "lsb-base",
-    "passwd",
-    "perl",
-    "perl-base",
-    "perl-modules-5.36",
-    "sysvinit-utils",
-    "tar",
-    "usrmerge",
-)
-"""What it depends on for being installed, not for running."""
+_LEFT_OUT: Final = (*FOR_INSTALLING, "libpam0g")
 
 
 def haproxy_image(sources: Sources) -> ImageSpec:

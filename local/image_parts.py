@@ -21,6 +21,34 @@ _CA_BUNDLES = (  # Debian and Alpine, Fedora and RHEL, SUSE
 NONROOT = "65532:65532"
 """The unprivileged user of the base images that upstream builds on; the Deployments name it too."""
 
+FOR_INSTALLING = (
+    "adduser",
+    "debconf",
+    "dpkg",
+    "init-system-helpers",
+    "libdb5.3",
+    "libfile-find-rule-perl",
+    "libgdbm-compat4",
+    "libgdbm6",
+    "libnumber-compare-perl",
+    "libpam-modules",
+    "libpam-modules-bin",
+    "libperl5.36",
+    "libsemanage-common",
+    "libsemanage2",
+    "libsepol2",
+    "libtext-glob-perl",
+    "lsb-base",
+    "passwd",
+    "perl",
+    "perl-base",
+    "perl-modules-5.36",
+    "sysvinit-utils",
+    "tar",
+    "usrmerge",
+)
+"""Debian packages that others depend on for being installed, not for running."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:

@@ -22,6 +22,7 @@ from local.images_argocd import argocd_images
 from local.images_pipelines_as_code import pac_images
 from local.images_tekton import SHELL_IMAGE, tekton_images
 from local.oci import ImageSpec
+from local.postgresql import postgresql_image
 from local.toolchain.catalog import (
     API_SYNCAGENT,
     ARGO_CD,
@@ -30,6 +31,7 @@ from local.toolchain.catalog import (
     TEKTON,
     TEKTON_CHAINS,
     TEKTON_NEXT,
+    TEKTON_RESULTS,
     TEKTON_TRIGGERS,
     Module,
 )
@@ -71,6 +73,9 @@ def release_images(sources: Sources, module: Module) -> list[ImageSpec]:
     """Return the images that the releases made from ``module`` name, none for a module of tools alone."""
     if module in (TEKTON, TEKTON_NEXT, TEKTON_TRIGGERS, TEKTON_CHAINS):
         return tekton_images(module, sources)
+    if module == TEKTON_RESULTS:
+        # With a database to try it with, which the release wants and doesn't bring.
+        return [*tekton_images(module, sources), postgresql_image(sources)]
     if module == PIPELINES_AS_CODE:
         return pac_images(sources)
     return argocd_images(sources) if module == ARGO_CD else []

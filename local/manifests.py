@@ -9,6 +9,9 @@ the pipeline rewrites. Two things differ on purpose. Images are named by tag alo
 this machine have digests of their own. And the shell image, which upstream pins to a registry's digest, is
 the busybox that the embedded clusters hold.
 
+Results' `config/` is for kustomize (v0.18.0: `release/release.sh`), which kubectl has built in; what it makes
+is resolved in the same way.
+
 For Pipelines as Code the way its script makes it for Kubernetes (`hack/generate-releaseyaml.sh`, v0.37.0):
 every file of `config/` but not of its subfolder for OpenShift, images by the names of its registry, and no
 rights on OpenShift's routes.
@@ -19,10 +22,12 @@ upstream has an image pulled at each start (`imagePullPolicy: Always`), the one 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from local.commands import run
 from local.errors import LocalError
 from local.images_pipelines_as_code import pac_image
 from local.images_tekton import SHELL_IMAGE, ko_image
@@ -31,7 +36,6 @@ from releases.files import write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
 
     from local.assembled import Release
 
@@ -73,7 +77,9 @@ class _Dumper(yaml.CSafeDumper):
         return True
 
 
-def write_release_manifests(sources: Mapping[Release, Path], out_dir: Path) -> list[Path]:
+def write_release_manifests(
+    sources: Mapping[Release, Path], out_dir: Path, kubectl: Path | None = None
+) -> list[Path]:
     """Write release manifests.
 
     Parameters
@@ -82,6 +88,8 @@ def write_release_manifests(sources: Mapping[Release, Path], out_dir: Path) -> l
         Folder of the sources of the module that each release is made from (`local.assembled.module_of`).
     out_dir
         Where the files go; each appears whole or not at all, and stays untouched where nothing changed.
+    kubectl
+        What builds the kustomizations among them; by default the one on PATH.
 
     Returns
     -------
@@ -96,9 +104,37 @@ def write_release_manifests(sources: Mapping[Release, Path], out_dir: Path) -> l
     written = []
     for (name, version), module in sources.items():
         path = out_dir / names.file_name(name, version)
-        write_atomic(path, render(_MAKERS[name](module, version)))
+        write_atomic(path, render(_objects_of(name, module, version, kubectl)))
         written.append(path)
     return written
+
+
+def _objects_of(name: str, module: Path, version: str, kubectl: Path | None) -> list[Object]:
+    if name == names.TEKTON_RESULTS:
+        return tekton_results(module / "release", version, kubectl or Path("kubectl"))
+    return _MAKERS[name](module, version)
+
+
+def tekton_results(release: Path, version: str, kubectl: Path) -> list[Object]:
+    """Return the objects of a release of Tekton Results without a database, in kustomize's order.
+
+    Parameters
+    ----------
+    release
+        Folder of the kustomization that its release is made from.
+    version
+        What takes the placeholder's place, with its leading ``v``.
+    kubectl
+        What builds it.
+
+    Raises
+    ------
+    LocalError
+        It can't be built.
+    """
+    what = f"building the kustomization {release}"
+    text = run([str(kubectl), "kustomize", str(release)], what=what)
+    return [resolve(entry, version=version) for entry in _parsed(text, release)]
 
 
 def tekton(config: Path, version: str, *, recursive: bool = False) -> list[Object]:
@@ -213,8 +249,16 @@ def read_objects(folder: Path, *, recursive: bool) -> list[Object]:
 def _objects(path: Path) -> list[Object]:
     """Read the Kubernetes objects of a file; documents that hold only comments are left out."""
     try:
-        documents = list(yaml.load_all(path.read_text(encoding="utf-8"), Loader=_Loader))
-    except (OSError, yaml.YAMLError) as error:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ManifestError(f"{path}: {' '.join(str(error).split())}; fetch the module again") from error
+    return _parsed(text, path)
+
+
+def _parsed(text: str, path: Path) -> list[Object]:
+    try:
+        documents = list(yaml.load_all(text, Loader=_Loader))
+    except yaml.YAMLError as error:
         raise ManifestError(f"{path}: {' '.join(str(error).split())}; fetch the module again") from error
     objects = [document for document in documents if document is not None]
     for document in objects:

@@ -28,6 +28,13 @@ class DeploymentRules:
         Environment variables of its first container, by name.
     annotations
         Annotations of its pods, which are made anew where these change.
+    volumes
+        Further volumes of its pods, as they stand in a pod, each with the folder of its first container that
+        it is mounted in as `mountPath`.
+    volume_group
+        Number of the group that owns what is in its volumes, and that its containers are of; None: as it is.
+    recreate
+        Whether an old pod ends before a new one begins, since both can't have one volume.
     """
 
     replicas: int | None = None
@@ -35,6 +42,9 @@ class DeploymentRules:
     resources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
+    volumes: Sequence[Mapping[str, Any]] = ()
+    volume_group: int | None = None
+    recreate: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import copy
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from releases import argocd, pipelines_as_code
+from releases import argocd, pipelines_as_code, results
 from releases.adaptation import UNADAPTED, Adaptation
 from releases.catalog import (
     ARGO_CD,
@@ -14,6 +14,7 @@ from releases.catalog import (
     PIPELINES_AS_CODE,
     TEKTON_CHAINS,
     TEKTON_PIPELINES,
+    TEKTON_RESULTS,
 )
 from releases.errors import ReleaseError
 
@@ -95,6 +96,8 @@ def transform(
         objects = argocd.finish(name, objects, assigned_users=adaptation.assigned_users)
     if name == PIPELINES_AS_CODE:
         objects = pipelines_as_code.finish(name, objects)
+    if name == TEKTON_RESULTS:
+        objects = results.finish(name, objects)
     return sorted(objects, key=_order)
 
 
@@ -157,6 +160,15 @@ def _set_deployment(manifest: Manifest, rules: DeploymentRules) -> None:
         there = [one for one in container.get("env") or [] if one["name"] not in rules.environment]
         given = [{"name": key, "value": value} for key, value in rules.environment.items()]
         container["env"] = [*there, *given]
+    for volume in rules.volumes:
+        source = {key: value for key, value in volume.items() if key != "mountPath"}
+        template["spec"]["volumes"] = [*(template["spec"].get("volumes") or []), source]
+        mount = {"name": volume["name"], "mountPath": volume["mountPath"]}
+        container["volumeMounts"] = [*(container.get("volumeMounts") or []), mount]
+    if rules.volume_group is not None:
+        template["spec"].setdefault("securityContext", {})["fsGroup"] = rules.volume_group
+    if rules.recreate:
+        manifest["spec"]["strategy"] = {"type": "Recreate"}
     if rules.annotations:
         metadata = template.setdefault("metadata", {})
         metadata["annotations"] = {**(metadata.get("annotations") or {}), **rules.annotations}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from components import openshift_pipelines
 from components.names import tenant_namespace
 from components.tenant_manifests import bound_resources, claims
-from stacks import mapping_gateway
+from stacks import mapping_gateway, mapping_results
 from stacks.outputs import (
     ApiExportOutputs,
     ComputeClusterOutputs,
@@ -38,11 +38,13 @@ def describe(environment: LoadedEnvironment) -> EnvironmentOutputs:
     tenants = {}
     for name, tenant in sorted(settings.tenants.items()):
         path = settings.tenant_path(name)
+        results_url = mapping_results.url(settings, tenant.cluster)
         tenants[name] = TenantOutputs(
             workspace=path,
             url=f"{url}/clusters/{path}",
             cluster=tenant.cluster,
             events_url=None if gateway_url is None else f"{gateway_url}/tenants/{name}",
+            results_url=None if results_url is None else f"{results_url}/clusters/{path}",
             namespaces={namespace: tenant_namespace(path, namespace) for namespace in tenant.namespaces},
         )
     return EnvironmentOutputs(
@@ -60,6 +62,7 @@ def describe(environment: LoadedEnvironment) -> EnvironmentOutputs:
                 distribution=cluster.distribution,
                 api_export=_api_export(environment, name),
                 events_url=mapping_gateway.events_url(settings, name),
+                results_url=mapping_results.url(settings, name),
                 releases=_releases(environment, name),
             )
             for name, cluster in sorted(settings.compute_clusters.items())

@@ -25,6 +25,7 @@ from components.kcp_workspace import (
     TenantWorkspaceType,
     TenantWorkspaceTypeArgs,
 )
+from components.results import ResultsReader
 from components.retention import Retention, RetentionPolicy, RetentionPolicyArgs
 from components.syncer import Syncer, SyncerArgs
 from components.tekton import TektonControllers, TektonControllersArgs
@@ -38,6 +39,7 @@ from stacks import (
     mapping_gateway,
     mapping_images,
     mapping_pipelines_as_code,
+    mapping_results,
     rendering,
     targets,
 )
@@ -156,6 +158,8 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
             name, mapping.retention(environment, name, compute, cluster, after=(syncers[name],))
         )
         parts[name] += [ground, *argocds, tekton, syncers[name], retention]
+        # tekton.results: shows tenants' users what is recorded of their runs, whom kcp lets see them.
+        parts[name] += _results(environment, name, cluster, after=(ground, tekton))
     # gateway: Git events come in on its clusters, and go to the one that serves their repository: on a
     # gateway's own cluster to Pipelines as Code itself, elsewhere to the events listener before it.
     for name in sorted(clusters):
@@ -210,6 +214,19 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
     for name in mapping_delivery.watched(environment, Delivery.HANDOVER):
         ClusterDelivery(name, mapping_delivery.delivery(environment, name, after=tuple(parts[name])))
     return description.describe(environment)
+
+
+def _results(
+    environment: LoadedEnvironment,
+    name: str,
+    cluster: pulumi.ProviderResource,
+    *,
+    after: tuple[pulumi.Resource, ...],
+) -> list[pulumi.Resource]:
+    """Compose what reads a cluster's Tekton Results for tenants' users, where it has them."""
+    if not mapping_results.has_results(environment.settings, name):
+        return []
+    return [ResultsReader(name, mapping_results.reader(environment, name, cluster, after=after))]
 
 
 def _events(

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
-
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
+from typing import TYPE_CHECKING
 
 from components.exposure import EventsExposure
+from stacks.certificates import read_certificate
 from stacks.mutual_tls import HOW_TO, BundleError, MutualTls, read_bundle
 from stacks.problems import Problem, key_path, shown
 from stacks.secret_sources import read_secret
@@ -21,10 +17,6 @@ if TYPE_CHECKING:
 
     from stacks.partial import Entry
     from stacks.settings import EnvironmentSettings
-
-_KEY: Final = re.compile(
-    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----\n?", re.DOTALL
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +71,7 @@ def read_gateway(
         return GatewaySources(), []
     if gateway.tls is not None and gateway.tls.secret is not None:
         try:
-            certificate = _certificate(str(values.get(gateway.tls.secret)), str(gateway.host))
+            certificate = read_certificate(str(values.get(gateway.tls.secret)), [str(gateway.host)])
         except ValueError as error:
             problems.append(
                 Problem(
@@ -114,31 +106,3 @@ def route_hosts(settings: EnvironmentSettings) -> list[str]:
     """
     events = [cluster.events for cluster in settings.compute_clusters.values()]
     return sorted(one.host for one in events if one is not None and one.exposure is EventsExposure.ROUTE)
-
-
-def _certificate(text: str, host: str) -> tuple[str, str]:
-    """Take a certificate with its chain, and its key, apart."""
-    found = _KEY.search(text)
-    if found is None:
-        raise ValueError("holds no private key")
-    try:
-        key = serialization.load_pem_private_key(found[0].encode(), password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise ValueError("holds a private key that is broken, or has a password") from None
-    chain = _KEY.sub("", text)
-    try:
-        leaf = x509.load_pem_x509_certificates(chain.encode())[0]
-    except ValueError:
-        raise ValueError("holds no certificate, or a broken one") from None
-    if leaf.public_key() != key.public_key():
-        raise ValueError("holds a private key that is not its first certificate's")
-    if leaf.not_valid_after_utc <= datetime.now(UTC):
-        raise ValueError(f"holds a certificate that ended {leaf.not_valid_after_utc:%Y-%m-%d}")
-    try:
-        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        raise ValueError("holds a certificate without names") from None
-    wanted = {host, f"*.{host.partition('.')[2]}"}
-    if not wanted & set(names.get_values_for_type(x509.DNSName)):
-        raise ValueError(f"holds a certificate that has not the name {host}")
-    return chain.strip() + "\n", found[0].strip() + "\n"

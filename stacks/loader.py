@@ -28,6 +28,7 @@ from stacks.kubeconfigs import Kubeconfig
 from stacks.mapping_releases import adaptation
 from stacks.notices import notices
 from stacks.problems import PROJECT, Problem, SettingsError, key_path, shown
+from stacks.results_sources import ResultsSources, read_results
 from stacks.settings import EnvironmentSettings, ReleasesSettings
 from stacks.signing import SigningKey, read_signing_key
 from stacks.validation import validated
@@ -69,6 +70,8 @@ class LoadedEnvironment:
         What Tekton Chains signs with; None without it.
     github_app
         The GitHub App of Pipelines as Code; None without one.
+    results
+        What the settings of Tekton Results refer to.
     """
 
     stack: str
@@ -81,6 +84,7 @@ class LoadedEnvironment:
     gateway: GatewaySources = field(default_factory=GatewaySources)
     signing_key: SigningKey | None = None
     github_app: GitHubApp | None = None
+    results: ResultsSources = field(default_factory=ResultsSources)
 
     @property
     def kcp(self) -> Kubeconfig:
@@ -169,6 +173,8 @@ def load(project: Path | None = None) -> LoadedEnvironment:
     problems += wrong
     github_app, wrong = read_github_app(settings.pipelines_as_code, root, values)
     problems += wrong
+    results, wrong = read_results(settings, values)
+    problems += wrong
     prepared = _prepared(settings, images, root, folder, problems)
     if problems:
         raise SettingsError(problems)
@@ -185,6 +191,7 @@ def load(project: Path | None = None) -> LoadedEnvironment:
         gateway=gateway,
         signing_key=signing_key,
         github_app=github_app,
+        results=results,
     )
     if not pulumi.runtime.is_dry_run():
         for name, kubeconfig in targets.items():

@@ -14,6 +14,7 @@ from components.own_images import SYNCER_IMAGE
 from components.pipelines_as_code import FINALIZERS as PAC_FINALIZERS
 from components.pipelines_as_code import app_secret
 from components.release import ReleaseArgs
+from components.results_manifests import FINALIZERS as RESULTS_FINALIZERS
 from components.retention import RetentionArgs
 from components.retention_manifests import RetentionPods
 from components.retention_prune import Policy
@@ -30,8 +31,9 @@ from releases.catalog import (
     PYTHON_IMAGE,
     TEKTON_CHAINS,
     TEKTON_PIPELINES,
+    TEKTON_RESULTS,
 )
-from stacks import mapping_images, mapping_pipelines_as_code, mapping_releases
+from stacks import mapping_images, mapping_pipelines_as_code, mapping_releases, mapping_results
 from stacks.tenant_settings import RoleSettings
 from stacks.vocabulary import Distribution, Egress
 from stacks.wanted_releases import beside_pipelines as beside
@@ -131,6 +133,7 @@ def tenant_room(environment: LoadedEnvironment, tenant: str) -> TenantRoom:
         stopped=settings.stopped,
         pull_secret=mapping_images.pull_secret(environment),
         repositories=mapping_pipelines_as_code.tenant_repositories(environment.settings, tenant),
+        results=mapping_results.has_results(environment.settings, settings.cluster),
     )
 
 
@@ -338,16 +341,18 @@ def beside_pipelines(
     wanted = environment.prepared[cluster]
     names = [name for name in beside(environment.settings) if name in wanted]
     return tuple(
-        _with_secrets(environment, release_args(environment, cluster, name, provider, after=after))
+        _with_secrets(environment, cluster, release_args(environment, cluster, name, provider, after=after))
         for name in names
     )
 
 
-def _with_secrets(environment: LoadedEnvironment, args: ReleaseArgs) -> ReleaseArgs:
+def _with_secrets(environment: LoadedEnvironment, cluster: str, args: ReleaseArgs) -> ReleaseArgs:
     """Add what a release needs that no manifest has, and what it would leave behind."""
     if args.release.name == TEKTON_CHAINS and environment.signing_key is not None:
         key = pulumi.Output.secret(environment.signing_key.private)
         return replace(args, objects={"signing-key": signing_secret(key)}, let_go=CHAINS_FINALIZERS)
+    if args.release.name == TEKTON_RESULTS:
+        return replace(args, objects=mapping_results.secrets(environment, cluster), let_go=RESULTS_FINALIZERS)
     if args.release.name == PIPELINES_AS_CODE:
         app = mapping_pipelines_as_code.credentials(environment)
         objects = {} if app is None else {"github-app": app_secret(app)}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from components.cluster_delivery import ClusterDeliveryArgs
+from components import results_manifests
+from components.cluster_delivery import ClusterDeliveryArgs, Holder
 from components.delivery import Delivery
 from components.names import tenant_namespace
 from components.tekton import CHAINS_CONTROLLER, CHAINS_FINALIZERS, CHAINS_NAMESPACE
-from releases.catalog import TEKTON_CHAINS, TEKTON_PIPELINES
+from releases.catalog import TEKTON_CHAINS, TEKTON_PIPELINES, TEKTON_RESULTS
 from stacks import mapping, rendering
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def delivery(
     handed = entry.delivery is Delivery.HANDOVER
     delivered = rendering.delivered_releases(environment, cluster)
     # On OpenShift its operator may bring a Chains of its own.
-    chains = entry.delivery is not Delivery.DIRECT and TEKTON_PIPELINES in delivered
+    holders = entry.delivery is not Delivery.DIRECT and TEKTON_PIPELINES in delivered
     return ClusterDeliveryArgs(
         cluster_name=cluster,
         kubeconfig=str(environment.kubeconfig_file(cluster)),
@@ -73,9 +74,20 @@ def delivery(
         if entry.delivery is not Delivery.DIRECT
         else (),
         credential=credential if entry.delivery is Delivery.GITOPS else None,
-        let_go=CHAINS_FINALIZERS if chains else (),
-        holder=f"{CHAINS_NAMESPACE}/{CHAINS_CONTROLLER}" if chains else "",
-        held=chains and TEKTON_CHAINS in delivered,
+        holders=(
+            Holder(
+                deployment=f"{CHAINS_NAMESPACE}/{CHAINS_CONTROLLER}",
+                held=TEKTON_CHAINS in delivered,
+                finalizers=CHAINS_FINALIZERS,
+            ),
+            Holder(
+                deployment=f"{results_manifests.SERVER_NAMESPACE}/{results_manifests.WATCHER}",
+                held=TEKTON_RESULTS in delivered,
+                finalizers=results_manifests.FINALIZERS,
+            ),
+        )
+        if holders
+        else (),
         after=after,
     )
 
@@ -100,6 +112,7 @@ def places(environment: LoadedEnvironment, cluster: str) -> list[str]:
         return []
     delivered = rendering.delivered_releases(environment, cluster)
     found = {CHAINS_NAMESPACE} if TEKTON_CHAINS in delivered else set()
+    found |= {results_manifests.SERVER_NAMESPACE} if TEKTON_RESULTS in delivered else set()
     if settings.image_repository.pull_secret is not None:
         for release in delivered:
             found |= set(environment.release(cluster, release).contents.pod_namespaces)

@@ -6,8 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from components.openshift_pipelines import TektonSetup
-from releases.catalog import ARGO_CD, ARGO_CD_HA, PIPELINES_AS_CODE, TEKTON_PIPELINES
-from stacks import mapping_argocd, mapping_images, mapping_pipelines_as_code, mapping_tekton
+from releases.catalog import ARGO_CD, ARGO_CD_HA, PIPELINES_AS_CODE, TEKTON_PIPELINES, TEKTON_RESULTS
+from stacks import (
+    mapping_argocd,
+    mapping_images,
+    mapping_pipelines_as_code,
+    mapping_results,
+    mapping_tekton,
+)
 from stacks.image_sources import Images
 
 if TYPE_CHECKING:
@@ -36,6 +42,8 @@ def adaptation(
     of_images = images or Images()
     if release in (ARGO_CD, ARGO_CD_HA):
         return replace(mapping_argocd.adaptation(settings, cluster), images=of_images.rules)
+    if release == TEKTON_RESULTS:
+        return replace(mapping_results.adaptation(settings, cluster), images=of_images.rules)
     if release == PIPELINES_AS_CODE:
         adapted = mapping_pipelines_as_code.adaptation(settings.pipelines_as_code)
         return replace(adapted, images=of_images.rules)

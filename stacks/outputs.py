@@ -89,6 +89,11 @@ class ComputeClusterOutputs(Group):
         title="Events URL",
         description="Where its listener takes Git events; none before it has one.",
     )
+    results_url: str | None = Field(
+        default=None,
+        title="Results URL",
+        description="Where the TaskRuns and logs of its tenants' runs are read; none without Tekton Results.",
+    )
     releases: Mapping[str, str] = Field(
         title="Releases", description="Versions of what is installed, by name."
     )
@@ -107,6 +112,14 @@ class TenantOutputs(Group):
         default=None,
         title="Events URL",
         description="Where its Git events go; none before there is a gateway.",
+    )
+    results_url: str | None = Field(
+        default=None,
+        title="Results URL",
+        description=(
+            "Where its users read TaskRuns and logs, before /namespaces/NAMESPACE/pipelineruns/NAME; none"
+            " without Tekton Results."
+        ),
     )
 
 

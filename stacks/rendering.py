@@ -18,6 +18,7 @@ from stacks import (
     mapping_images,
     mapping_pipelines_as_code,
     mapping_releases,
+    mapping_results,
     rendered_yaml,
 )
 from stacks.vocabulary import Distribution
@@ -101,6 +102,7 @@ def own_objects(environment: LoadedEnvironment, cluster: str) -> dict[str, list[
         ],
     }
     folders |= mapping_gateway.own_objects(environment, cluster)
+    folders["results"] = mapping_results.own_objects(environment, cluster)
     if environment.settings.compute_clusters[cluster].distribution is Distribution.OPENSHIFT:
         setup = mapping_releases.on_openshift(environment.settings, environment.images)
         folders["tekton"] = [

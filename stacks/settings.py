@@ -13,6 +13,7 @@ from stacks.image_settings import ImageRepositorySettings
 from stacks.part_settings import MonitoringSettings, SyncerSettings
 from stacks.pipelines_as_code_settings import PipelinesAsCodeSettings
 from stacks.problems import refuse
+from stacks.results_settings import ClusterResultsSettings
 from stacks.sections import Section
 from stacks.tekton_settings import TektonSettings
 from stacks.tenant_settings import TenantSettings
@@ -210,6 +211,14 @@ class ComputeClusterSettings(Section):
         description=(
             "Where gateways on other clusters reach it; none: only a gateway on the cluster itself brings it"
             " events."
+        ),
+    )
+    results: ClusterResultsSettings | None = Field(
+        default=None,
+        title="Results",
+        description=(
+            "Its database for Tekton Results, and where their reader is reached; needed with"
+            " tekton.results.enabled."
         ),
     )
 

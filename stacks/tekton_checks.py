@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from stacks.partial import Entry
 
-_BESIDE_PIPELINES: Final = ("chains", "triggers")
+_BESIDE_PIPELINES: Final = ("chains", "results", "triggers")
 
 
 def check(sections: Entry) -> Iterator[Problem]:
@@ -40,3 +40,31 @@ def check(sections: Entry) -> Iterator[Problem]:
                 why=f"it doesn't come to clusters of distribution openshift yet ({', '.join(clusters)})",
                 mend="switch it off, or keep these clusters in a stack of their own",
             )
+    yield from _results(sections, tekton)
+
+
+def _results(sections: Entry, tekton: Entry) -> Iterator[Problem]:
+    """Check that each cluster's results have a place, and one of their own."""
+    enabled = partial.section(tekton, "results").get("enabled") is True
+    owners: dict[tuple[object, ...], str] = {}
+    for name, cluster in sorted(partial.entries(sections, "computeClusters").items()):
+        results = partial.section(cluster, "results")
+        if enabled and not results and cluster.get("distribution") != Distribution.OPENSHIFT:
+            yield Problem(
+                key=key_path(["computeClusters", name, "results"]),
+                value="",
+                why="tekton.results.enabled is true, and the results of this cluster have no database",
+                mend="add results: {database: {host: …, password: {secret: KEY}}, host: …}",
+            )
+        database = partial.section(results, "database")
+        for place, own in (
+            (["database"], ("database", *(database.get(key) for key in ("host", "port", "name")))),
+            (["host"], ("host", results.get("host"), results.get("port"))),
+        ):
+            if own[1] is not None and (owner := owners.setdefault(own, name)) != name:
+                yield Problem(
+                    key=key_path(["computeClusters", name, "results", *place]),
+                    value="",
+                    why=f'cluster "{owner}" has the very same: who breaks into one would have both',
+                    mend="give each cluster a database, and an address, of its own",
+                )

@@ -6,6 +6,7 @@ from typing import Annotated, Final, Self
 from pydantic import Field, model_validator
 
 from stacks.problems import refuse
+from stacks.results_settings import ResultsSettings
 from stacks.sections import SecretReference, Section
 from stacks.vocabulary import Cidr, ImagePrefix, NamespaceOnCluster, Quantity, amount
 
@@ -350,3 +351,6 @@ class TektonSettings(Section):
         default=TriggersSettings(), title="Triggers", description="Tekton Triggers."
     )
     chains: ChainsSettings = Field(default=ChainsSettings(), title="Chains", description="Tekton Chains.")
+    results: ResultsSettings = Field(
+        default=ResultsSettings(), title="Results", description="Tekton Results."
+    )

@@ -11,6 +11,7 @@ from releases.catalog import (
     PIPELINES_AS_CODE,
     TEKTON_CHAINS,
     TEKTON_PIPELINES,
+    TEKTON_RESULTS,
     TEKTON_TRIGGERS,
     TEKTON_TRIGGERS_INTERCEPTORS,
     catalog,
@@ -94,8 +95,9 @@ def beside_pipelines(settings: EnvironmentSettings) -> tuple[str, ...]:
     """
     triggers = (TEKTON_TRIGGERS, TEKTON_TRIGGERS_INTERCEPTORS) if settings.tekton.triggers.enabled else ()
     chains = (TEKTON_CHAINS,) if settings.tekton.chains.enabled else ()
+    results = (TEKTON_RESULTS,) if settings.tekton.results.enabled else ()
     events = (PIPELINES_AS_CODE,) if settings.pipelines_as_code.enabled else ()
-    return (*triggers, *chains, *events)
+    return (*triggers, *chains, *results, *events)
 
 
 def _names(settings: EnvironmentSettings, cluster: ComputeClusterSettings) -> set[str]:

@@ -16,9 +16,10 @@ from units.delete import let_go
 from units.errors import UnitError
 from units.live import change_metadata, live_objects
 from units.manifest import CRD, Identity, identify, in_apply_stages, parse
+from units.request import LetGo
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from units.kubectl import Kubectl
     from units.manifest import Manifest
@@ -41,10 +42,32 @@ _PULUMI: Final = re.compile(r"pulumi-(resource-)?kubernetes(-[0-9a-f]+)?")
 """Field managers of pulumi-kubernetes: of a creation, and of an application (with a number of its own)."""
 
 _HELD: Final = "held"
-"""Key of the record that says that objects of others may have finalizers of what Argo CD applied."""
+"""Key of the record with the Deployments, of those that Argo CD applied, whose finalizers others may have."""
+
+_ALL_HELD: Final = "true"
+"""What an earlier version of this program recorded, when only one could."""
 
 _PAUSE_SECONDS: Final = 2.0
 _SHOWN: Final = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holder:
+    """A Deployment that Argo CD applies, whose pods put finalizers on objects of others.
+
+    Attributes
+    ----------
+    deployment
+        Its namespace and name, with a slash between.
+    held
+        Whether it is wanted: where it is not any more, its finalizers are taken off.
+    finalizers
+        Those finalizers.
+    """
+
+    deployment: str
+    held: bool
+    finalizers: tuple[LetGo, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +90,8 @@ class Delivery:
         Annotation of that Deployment's pods.
     credential
         Its value: the credential's digest.
-    holder
-        Namespace and name of a Deployment that Argo CD applies, with a slash between, whose pods put the
-        finalizers of the request's `let_go` on objects of others.
-    held
-        Whether it is wanted there: where it is not any more, its finalizers are taken off.
+    holders
+        What puts finalizers on objects of others there.
     """
 
     wanted: str
@@ -81,8 +101,7 @@ class Delivery:
     restart: str
     annotation: str
     credential: str
-    holder: str
-    held: bool
+    holders: tuple[Holder, ...]
 
 
 def read_delivery(environment: Mapping[str, str]) -> Delivery:
@@ -109,8 +128,14 @@ def read_delivery(environment: Mapping[str, str]) -> Delivery:
         restart=environment.get("UNIT_RESTART", ""),
         annotation=environment.get("UNIT_RESTART_ANNOTATION", ""),
         credential=environment.get("UNIT_RESTART_VALUE", ""),
-        holder=environment.get("UNIT_HOLDER", ""),
-        held=environment.get("UNIT_HELD") == "true",
+        holders=tuple(
+            Holder(
+                deployment=one["deployment"],
+                held=one["held"],
+                finalizers=tuple(LetGo(**finalizer) for finalizer in one["finalizers"]),
+            )
+            for one in json.loads(environment.get("UNIT_HOLDERS", "[]"))
+        ),
     )
 
 
@@ -138,8 +163,12 @@ def deliver(kubectl: Kubectl, request: Request, delivery: Delivery, stdin: str) 
     UnitError
         It would lose something; says what to do.
     """
-    before, objects, held = _recorded(kubectl, request)
-    held = held or delivery.held
+    before, objects, recorded = _recorded(kubectl, request)
+    held = {
+        one.deployment
+        for one in delivery.holders
+        if one.held or one.deployment in recorded or _ALL_HELD in recorded
+    }
     _refuse_a_jump(before, delivery)
     if delivery.wanted != DIRECT:
         _require_application(kubectl, delivery)
@@ -154,9 +183,11 @@ def deliver(kubectl: Kubectl, request: Request, delivery: Delivery, stdin: str) 
         _record(kubectl, request, GITOPS, objects, held=held)
         _place_secrets(kubectl, delivery)
         restarted = _restart(kubectl, delivery)
-        if held and not delivery.held:
-            _let_go(kubectl, request, delivery)
-            _record(kubectl, request, GITOPS, objects)
+        for one in delivery.holders:
+            if one.deployment in held and not one.held:
+                _let_go(kubectl, request, delivery, one)
+                held -= {one.deployment}
+                _record(kubectl, request, GITOPS, objects, held=held)
         return f"gitops: {changed} objects are Argo CD's alone now{restarted}"
     if before != HANDOVER:
         return "direct: nothing to hand over"
@@ -242,15 +273,15 @@ def _refuse_a_jump(before: str | None, delivery: Delivery) -> None:
     )
 
 
-def _recorded(kubectl: Kubectl, request: Request) -> tuple[str | None, list[Identity], bool]:
-    """Read how things got to the cluster until now (None: none is there yet), which, and if one holds."""
+def _recorded(kubectl: Kubectl, request: Request) -> tuple[str | None, list[Identity], frozenset[str]]:
+    """Read how things got to the cluster until now (None: none is there yet), which, and what holds."""
     here = f"--namespace={request.namespace}"
     found = kubectl.get("configmap", RECORD, here)
     if found is None:
         units = kubectl.get("configmap", here, "--selector=app.kubernetes.io/component=unit")
         names = [item["metadata"]["name"] for item in (units or {}).get("items", [])]
         # Argo CD itself is always applied by this program.
-        return (DIRECT if any(not name.startswith("unit-argo") for name in names) else None), [], False
+        return (DIRECT if any(not name.startswith("unit-argo") for name in names) else None), [], frozenset()
     try:
         before = found["data"]["delivery"]
         objects = _identities(found["data"]["objects"])
@@ -259,7 +290,7 @@ def _recorded(kubectl: Kubectl, request: Request) -> tuple[str | None, list[Iden
             f"the ConfigMap {request.namespace}/{RECORD} was changed by somebody and can't be read;"
             " restore it from a backup: without it nobody knows who applies what runs on the cluster"
         ) from None
-    return before, objects, found["data"].get(_HELD) == "true"
+    return before, objects, frozenset(found["data"].get(_HELD, "").split())
 
 
 def _identities(text: str) -> list[Identity]:
@@ -270,7 +301,12 @@ def _identities(text: str) -> list[Identity]:
 
 
 def _record(
-    kubectl: Kubectl, request: Request, delivery: str, objects: Sequence[Identity], *, held: bool = False
+    kubectl: Kubectl,
+    request: Request,
+    delivery: str,
+    objects: Sequence[Identity],
+    *,
+    held: Collection[str] = (),
 ) -> None:
     manifest = {
         "apiVersion": "v1",
@@ -286,7 +322,7 @@ def _record(
         },
         "data": {
             "delivery": delivery,
-            **({_HELD: "true"} if held else {}),
+            **({_HELD: " ".join(sorted(held))} if held else {}),
             "objects": json.dumps(
                 [[one.api_version, one.kind, one.namespace, one.name] for one in sorted(objects)]
             ),
@@ -432,9 +468,9 @@ def _dismiss_application(kubectl: Kubectl, delivery: Delivery) -> None:
     kubectl.run("delete", _APPLICATION, name, here, "--ignore-not-found", "--cascade=orphan")
 
 
-def _let_go(kubectl: Kubectl, request: Request, delivery: Delivery) -> None:
+def _let_go(kubectl: Kubectl, request: Request, delivery: Delivery, gone: Holder) -> None:
     """Take off the finalizers of what Argo CD has taken away: no unit is deleted with it."""
-    namespace, _, name = delivery.holder.partition("/")
+    namespace, _, name = gone.deployment.partition("/")
     holder = Identity(api_version="apps/v1", kind="Deployment", namespace=namespace, name=name)
     deadline = time.monotonic() + request.wait_seconds
     while kubectl.api.each(kubectl.api.find, [holder]) != [None]:
@@ -445,7 +481,7 @@ def _let_go(kubectl: Kubectl, request: Request, delivery: Delivery) -> None:
                 " Synced, and run pulumi up anew"
             )
         time.sleep(_PAUSE_SECONDS)
-    for held in request.let_go:
+    for held in gone.finalizers:
         let_go(kubectl, request, held)
 
 

@@ -164,6 +164,7 @@ TEKTON_TRIGGERS = _of_tekton(
     "tekton-triggers", "triggers", ("controller", "eventlistenersink", "interceptors", "webhook")
 )
 TEKTON_CHAINS = _of_tekton("tekton-chains", "chains", ("controller",))
+TEKTON_RESULTS = _of_tekton("tekton-results", "results", ("api", "retention-policy-agent", "watcher"))
 _PIPELINES_AS_CODE = "github.com/openshift-pipelines/pipelines-as-code"
 PIPELINES_AS_CODE = Module(
     name="pipelines-as-code",

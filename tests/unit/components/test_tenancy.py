@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from components.access import ADMIN, DEVELOPER, VIEWER, Subject, tenant_roles
-from components.suspension import SUSPENDED, suspension_binding, suspension_policy
+from components.names import SUSPENDED
+from components.suspension import suspension_binding, suspension_policy
 from components.tenant_manifests import TenantAccess, TenantQuota, namespace_objects, workspace_content
 from components.tenant_network import METADATA, TenantNetwork
 from tests.support.fake_kubectl import FakeKubectl

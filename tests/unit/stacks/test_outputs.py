@@ -36,9 +36,10 @@ def test_the_contract_has_exactly_its_groups() -> None:
         "distribution",
         "apiExport",
         "eventsUrl",
+        "resultsUrl",
         "releases",
     }
-    assert set(plain["tenants"]["demo"]) == {"workspace", "url", "cluster", "namespaces", "eventsUrl"}
+    assert set(plain["tenants"]["demo"]) == {"workspace", "url", "cluster", "namespaces", "eventsUrl", "resultsUrl"}
 
 
 def test_a_tenant_is_described_so_that_it_can_be_used() -> None:
@@ -62,6 +63,7 @@ def test_an_external_tenant_is_described_like_any_other() -> None:
         "cluster": "local-b",
         "namespaces": {"builds": tenant_namespace(path, "builds")},
         "eventsUrl": "http://local-a.pipeline-service.test:30080/tenants/team-b",
+        "resultsUrl": None,
     }
 
 
