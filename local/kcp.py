@@ -80,6 +80,11 @@ class Kcp:
                 return base64.b64decode(entry["cluster"]["certificate-authority-data"])
         return None
 
+    @property
+    def tokens(self) -> Path:
+        """Users' bearer tokens, beside their certificates, where somebody puts this file (`token,user,uid`)."""
+        return self.folder / "tokens.csv"
+
     def authority(self) -> Authority:
         """Return the authority whose client certificates kcp accepts as users."""
         return Authority(self.folder / "users-pki")
@@ -89,6 +94,7 @@ class Kcp:
         program = str(self.toolchain.program(KCP, "kcp"))
         clients = self.authority().pair.certificate
         client_port, peer_port = self.etcd_ports
+        tokens = (self.tokens,) if self.tokens.exists() else ()
         command = (
             program,
             "start",
@@ -101,13 +107,14 @@ class Kcp:
             f"--embedded-etcd-client-port={client_port}",
             f"--embedded-etcd-peer-port={peer_port}",
             "--profiling=false",
+            *(f"--token-auth-file={path}" for path in tokens),
         )
         return Daemon(
             owner=self.owner,
             name="kcp/kcp",
             command=self.host.enter(*command) if self.host else command,
             log=self.folder / "log" / "kcp.log",
-            inputs=(clients,),
+            inputs=(clients, *tokens),
             # kcp 0.28.1 has a data race that ends it under load (docs/adr/0003-syncer.md).
             restarted=True,
         )

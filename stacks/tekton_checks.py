@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from stacks.partial import Entry
 
+_INSIDE: Final = (".svc", ".svc.cluster.local")
+"""Ends of names that a cluster has for itself."""
+
 _BESIDE_PIPELINES: Final = ("chains", "results", "triggers")
 
 
@@ -57,10 +60,14 @@ def _results(sections: Entry, tekton: Entry) -> Iterator[Problem]:
                 mend="add results: {database: {host: …, password: {secret: KEY}}, host: …}",
             )
         database = partial.section(results, "database")
+        inside = str(database.get("host")).endswith(_INSIDE)
         for place, own in (
             (["database"], ("database", *(database.get(key) for key in ("host", "port", "name")))),
             (["host"], ("host", results.get("host"), results.get("port"))),
         ):
+            # The same name inside two clusters is two servers.
+            if inside and place == ["database"]:
+                continue
             if own[1] is not None and (owner := owners.setdefault(own, name)) != name:
                 yield Problem(
                     key=key_path(["computeClusters", name, "results", *place]),

@@ -13,7 +13,16 @@ import pytest
 from components.names import tenant_namespace
 from local.processes import wait_until
 from tests.support.live import ROOT, Done, in_workspace, kubectl, local, objects, pulumi, run
-from tests.support.runs import TENANTS, condition, create, finished, pipeline_run, runs, start
+from tests.support.runs import (
+    TENANTS,
+    condition,
+    create,
+    finished,
+    pipeline_run,
+    runs,
+    start,
+    without_tenant,
+)
 
 CLUSTER = "local-a"
 STACK_FILE = ROOT / "Pulumi.dev.yaml"
@@ -215,7 +224,7 @@ spec: {steps: [{name: say, image: "example.test/say:1", script: echo}]}
     tenant("retire", "team-b", "--export-to", str(export))
     local("up")
     assert f"{there} PipelineRun" in export.read_text()
-    STACK_FILE.write_text(_without_team_b(STACK_FILE.read_text()))
+    STACK_FILE.write_text(without_tenant(STACK_FILE.read_text(), "team-b"))
     started = time.monotonic()
     local("up")
     assert time.monotonic() - started < 240
@@ -238,16 +247,3 @@ kind: PipelineRun
 metadata: {generateName: event-}
 spec: {pipelineRef: {name: absent}}
 """
-
-
-def _without_team_b(text: str) -> str:
-    """Take the entry out as a person does: its line and all that is indented below it."""
-    kept, inside = [], False
-    for line in text.splitlines(keepends=True):
-        indent = len(line) - len(line.lstrip())
-        if inside and line.strip() and indent <= 4:
-            inside = False
-        inside = inside or line.startswith("    team-b:")
-        if not inside:
-            kept.append(line)
-    return "".join(kept)

@@ -44,6 +44,12 @@ _PARTS: Mapping[str, object] = {
         },
         "controller": {"replicas": 2, "threads": 8, "requestsPerSecond": 50, "burst": 100},
         "chains": {"signingKey": {"secret": SECRET}, "ociRepository": "registry.example.com/signed"},
+        "results": {
+            "tls": {"secret": SECRET},
+            "serverTls": {"secret": SECRET},
+            "logs": {"size": "10Gi", "storageClass": "fast"},
+            "retentionDays": 90,
+        },
     },
     "pipelinesAsCode": {
         "enabled": True,
@@ -121,6 +127,12 @@ def _cluster(by: random.Random, name: str) -> Entry:
         "state": str(by.choice(list(ClusterState))),
         "incarnation": by.randint(0, 3),
         "adopt": by.sample(["tekton-pipelines", "api-syncagent-crds"], by.randint(0, 2)),
+        "results": {
+            "host": f"{name}.results.example.com",
+            "exposure": "nodePort",
+            "nodePort": 30444,
+            "database": {"host": f"{name}.db.example.com", "password": {"secret": SECRET}},
+        },
     }
     # Always: gateways elsewhere have to reach it.
     events = {"host": f"{name}.events.example.com"}

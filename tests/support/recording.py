@@ -29,6 +29,7 @@ from stacks.loader import LoadedEnvironment
 from stacks.mapping_releases import adaptation
 from stacks.mutual_tls import MutualTls
 from stacks.outputs import EnvironmentOutputs
+from stacks.results_sources import ResultsSources
 from stacks.settings import EnvironmentSettings
 from stacks.signing import SigningKey
 from stacks.wanted_releases import wanted_releases
@@ -56,6 +57,8 @@ MUTUAL_TLS = MutualTls(
 )
 GITHUB_APP = GitHubApp(app_id=12, private_key="made-up-app-key", webhook_secret="made-up-app-secret")
 SIGNING_KEY = SigningKey(private="made-up-private-key", public="made-up-public-key")
+
+CERTIFICATE = ("made-up-certificate", "made-up-private-tls")
 
 REGISTRY_PASSWORD = "made-up-registry-password"
 
@@ -203,12 +206,13 @@ def loaded(settings: EnvironmentSettings) -> LoadedEnvironment:
         images=images,
         secrets=defaultdict(lambda: CREDENTIAL),
         gateway=GatewaySources(
-            certificate=None
-            if settings.gateway.tls is None
-            else ("made-up-certificate", "made-up-private-tls"),
+            certificate=None if settings.gateway.tls is None else CERTIFICATE,
             mutual_tls=None if settings.gateway.mutual_tls is None else MUTUAL_TLS,
         ),
         signing_key=SIGNING_KEY if settings.tekton.chains.enabled else None,
+        results=ResultsSources(tls=CERTIFICATE, server_tls=CERTIFICATE)
+        if settings.tekton.results.enabled
+        else ResultsSources(),
         github_app=GITHUB_APP
         if settings.pipelines_as_code.enabled and settings.pipelines_as_code.github_app
         else None,

@@ -1,4 +1,4 @@
-"""PipelineRuns of tenants' users in the embedded environment."""
+"""Tenants and their users' PipelineRuns in the embedded environment."""
 
 from __future__ import annotations
 
@@ -69,3 +69,16 @@ def finished(tenant: str, name: str, *, seconds: float = 120) -> str:
         tenant
     )[name]
     return condition(runs(tenant)[name])[1]
+
+
+def without_tenant(text: str, name: str) -> str:
+    """Take a tenant's entry out of a stack file as a person does: its line and all that is indented below it."""
+    kept, inside = [], False
+    for line in text.splitlines(keepends=True):
+        indent = len(line) - len(line.lstrip())
+        if inside and line.strip() and indent <= 4:
+            inside = False
+        inside = inside or line.startswith(f"    {name}:")
+        if not inside:
+            kept.append(line)
+    return "".join(kept)

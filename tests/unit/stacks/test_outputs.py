@@ -39,7 +39,14 @@ def test_the_contract_has_exactly_its_groups() -> None:
         "resultsUrl",
         "releases",
     }
-    assert set(plain["tenants"]["demo"]) == {"workspace", "url", "cluster", "namespaces", "eventsUrl", "resultsUrl"}
+    assert set(plain["tenants"]["demo"]) == {
+        "workspace",
+        "url",
+        "cluster",
+        "namespaces",
+        "eventsUrl",
+        "resultsUrl",
+    }
 
 
 def test_a_tenant_is_described_so_that_it_can_be_used() -> None:

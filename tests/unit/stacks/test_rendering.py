@@ -11,9 +11,11 @@ import yaml
 
 from components.cluster_delivery import identities
 from components.delivery import SYNC_OPTIONS, SYNC_WAVE
+from components.results_manifests import FINALIZERS as RESULTS_FINALIZERS
 from components.tekton import CHAINS_FINALIZERS
 from stacks.rendering import RenderingError, cluster_content, own_objects, release_objects, render
 from tests.support.recording import Recorder, environment, loaded, record
+from tests.support.results import PLACE, RESULTS
 from units.deliver import read_delivery
 
 if TYPE_CHECKING:
@@ -166,21 +168,28 @@ def test_a_refused_change_is_told_with_the_key_of_the_entry() -> None:
 
 
 @pytest.mark.parametrize("enabled", [True, False])
-def test_what_chains_holds_is_let_go_where_argo_cd_takes_it_away(*, enabled: bool) -> None:
+def test_what_chains_and_results_hold_is_let_go_where_argo_cd_takes_them_away(*, enabled: bool) -> None:
     chains = {"chains": {"enabled": enabled, "signingKey": {"secret": "signing-key"}}}
     given = environment(
-        {"east": {"delivery": "gitops"}, "other": {}},
+        {"east": {"delivery": "gitops", "results": PLACE}, "other": {"results": PLACE}},
         argocd={"enabled": True},
         gitops={"repository": "https://git.example.com/sre/clusters"},
-        tekton=chains,
+        tekton={**chains, "results": {**RESULTS, "enabled": enabled}},
     )
     recorder, _ = record(given)
-    variables = recorder.named("east-delivery").inputs["environment"]
-    assert variables["UNIT_HELD"] == ("true" if enabled else "false")
-    assert variables["UNIT_HOLDER"] == "tekton-chains/tekton-chains-controller"
-    assert json.loads(variables["UNIT_LET_GO"]) == list(CHAINS_FINALIZERS)
+    chains, results = json.loads(recorder.named("east-delivery").inputs["environment"]["UNIT_HOLDERS"])
+    assert chains == {
+        "deployment": "tekton-chains/tekton-chains-controller",
+        "held": enabled,
+        "finalizers": list(CHAINS_FINALIZERS),
+    }
+    assert results == {
+        "deployment": "tekton-pipelines/tekton-results-watcher",
+        "held": enabled,
+        "finalizers": list(RESULTS_FINALIZERS),
+    }
     # Where this program applies it, its unit does that.
-    assert "UNIT_LET_GO" not in recorder.named("other-delivery").inputs["environment"]
+    assert "UNIT_HOLDERS" not in recorder.named("other-delivery").inputs["environment"]
 
 
 def test_secrets_come_after_the_namespaces_that_argo_cd_would_make_later() -> None:
@@ -215,7 +224,7 @@ def test_without_secrets_in_them_argo_cd_makes_all_namespaces() -> None:
 
 def test_on_openshift_a_chains_is_the_operators() -> None:
     recorder, _ = record(settings("gitops"))
-    assert "UNIT_LET_GO" not in recorder.named("west-delivery").inputs["environment"]
+    assert "UNIT_HOLDERS" not in recorder.named("west-delivery").inputs["environment"]
 
 
 def test_without_a_repository_nothing_watches_over_deliveries() -> None:

@@ -118,19 +118,27 @@ def test_one_in_any_other_delivery_is(record: str, said: str) -> None:
     assert said in undeliver(Server(record), REQUEST, delivery)  # type: ignore[arg-type]
 
 
+def holder(what: str, *, held: bool) -> dict[str, Any]:
+    finalizer = {"resource": "pipelineruns.tekton.dev", "finalizer": f"{what}.tekton.dev/pipelinerun"}
+    return {
+        "deployment": f"tekton-{what}/tekton-{what}-controller",
+        "held": held,
+        "finalizers": [finalizer],
+    }
+
+
+OTHER_HOLDER = holder("results", held=True)
 RUN = {
     **manifest("PipelineRun", "signed", "tekton.dev/v1", namespace="ci"),
     "metadata": {
         "name": "signed",
         "namespace": "ci",
-        "finalizers": ["chains.tekton.dev/pipelinerun", "a.b/c"],
+        "finalizers": ["chains.tekton.dev/pipelinerun", "results.tekton.dev/pipelinerun"],
     },
 }
 LET_GO = {
     **ENVIRONMENT,
     "UNIT_DELIVERY": GITOPS,
-    "UNIT_LET_GO": '[{"resource": "pipelineruns.tekton.dev", "finalizer": "chains.tekton.dev/pipelinerun"}]',
-    "UNIT_HOLDER": "tekton-chains/tekton-chains-controller",
     "UNIT_WAIT_SECONDS": "0",
 }
 
@@ -146,14 +154,14 @@ def test_finalizers_of_what_argo_cd_has_taken_away_are_taken_off_and_not_before(
         assert found is not None
         return list(found["metadata"]["finalizers"])
 
-    def go(held: str = "false") -> str:
-        variables = {**LET_GO, "UNIT_HELD": held}
+    def go(*, held: bool = False) -> str:
+        variables = {**LET_GO, "UNIT_HOLDERS": json.dumps([holder("chains", held=held), OTHER_HOLDER])}
         return deliver(kubectl, read_request(variables), read_delivery(variables), "")  # type: ignore[arg-type]
 
     # Where it never was by our doing, it is somebody else's.
     go()
     assert finalizers() == RUN["metadata"]["finalizers"]
-    go("true")
+    go(held=True)
     assert finalizers() == RUN["metadata"]["finalizers"]
     for _ in range(2):
         with pytest.raises(UnitError, match=r"Deployment tekton-chains/tekton-chains-controller is still th"):
@@ -161,10 +169,22 @@ def test_finalizers_of_what_argo_cd_has_taken_away_are_taken_off_and_not_before(
     assert finalizers() == RUN["metadata"]["finalizers"]
     del kubectl.objects[identify(chains)]
     go()
-    assert finalizers() == ["a.b/c"]
+    assert finalizers() == ["results.tekton.dev/pipelinerun"]
     kubectl.add(copy.deepcopy(RUN))
     go()
     assert finalizers() == RUN["metadata"]["finalizers"]
+
+
+def test_what_was_recorded_when_only_one_could_hold_is_let_go_too() -> None:
+    kubectl = FakeKubectl()
+    kubectl.add(copy.deepcopy(RUN))
+    data = {"delivery": GITOPS, "objects": "[]", "held": "true"}
+    kubectl.add({**manifest("ConfigMap", "delivery", namespace="pipeline-service"), "data": data})
+    variables = {**LET_GO, "UNIT_HOLDERS": json.dumps([holder("chains", held=False)])}
+    deliver(kubectl, read_request(variables), read_delivery(variables), "")  # type: ignore[arg-type]
+    found = kubectl.named("signed")
+    assert found is not None
+    assert found["metadata"]["finalizers"] == ["results.tekton.dev/pipelinerun"]
 
 
 APPLICATIONS = definition("Application", "argoproj.io")
