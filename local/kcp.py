@@ -82,7 +82,7 @@ class Kcp:
 
     @property
     def tokens(self) -> Path:
-        """Users' bearer tokens, beside their certificates, where somebody puts this file (`token,user,uid`)."""
+        """Users' bearer tokens beside their certificates (`token,user,uid`), where somebody puts it."""
         return self.folder / "tokens.csv"
 
     def authority(self) -> Authority:

@@ -78,7 +78,7 @@ class _Dumper(yaml.CSafeDumper):
 
 
 def write_release_manifests(
-    sources: Mapping[Release, Path], out_dir: Path, kubectl: Path | None = None
+    sources: Mapping[Release, Path], out_dir: Path, kubectl: Path = Path("kubectl")
 ) -> list[Path]:
     """Write release manifests.
 
@@ -104,15 +104,9 @@ def write_release_manifests(
     written = []
     for (name, version), module in sources.items():
         path = out_dir / names.file_name(name, version)
-        write_atomic(path, render(_objects_of(name, module, version, kubectl)))
+        write_atomic(path, render(_MAKERS[name](module, version, kubectl)))
         written.append(path)
     return written
-
-
-def _objects_of(name: str, module: Path, version: str, kubectl: Path | None) -> list[Object]:
-    if name == names.TEKTON_RESULTS:
-        return tekton_results(module / "release", version, kubectl or Path("kubectl"))
-    return _MAKERS[name](module, version)
 
 
 def tekton_results(release: Path, version: str, kubectl: Path) -> list[Object]:
@@ -325,15 +319,18 @@ def render(objects: Iterable[Object]) -> str:
     )
 
 
-_MAKERS: Mapping[str, Callable[[Path, str], list[Object]]] = {
-    names.TEKTON_PIPELINES: lambda module, version: tekton(module / "config", version, recursive=True),
-    names.TEKTON_TRIGGERS: lambda module, version: tekton(module / "config", version),
-    names.TEKTON_TRIGGERS_INTERCEPTORS: lambda module, version: tekton(
+_MAKERS: Mapping[str, Callable[[Path, str, Path], list[Object]]] = {
+    names.TEKTON_PIPELINES: lambda module, version, _: tekton(module / "config", version, recursive=True),
+    names.TEKTON_TRIGGERS: lambda module, version, _: tekton(module / "config", version),
+    names.TEKTON_TRIGGERS_INTERCEPTORS: lambda module, version, _: tekton(
         module / "config" / "interceptors", version
     ),
-    names.TEKTON_CHAINS: lambda module, version: tekton(module / "config", version),
-    names.PIPELINES_AS_CODE: lambda module, version: pipelines_as_code(module / "config", version),
-    names.ARGO_CD: lambda module, _: argocd(module / "manifests" / "install.yaml"),
-    names.ARGO_CD_HA: lambda module, _: argocd(module / "manifests" / "ha" / "install.yaml"),
-    names.API_SYNCAGENT_CRDS: lambda module, _: syncagent_crds(module / "deploy" / "crd"),
+    names.TEKTON_CHAINS: lambda module, version, _: tekton(module / "config", version),
+    names.TEKTON_RESULTS: lambda module, version, kubectl: tekton_results(
+        module / "release", version, kubectl
+    ),
+    names.PIPELINES_AS_CODE: lambda module, version, _: pipelines_as_code(module / "config", version),
+    names.ARGO_CD: lambda module, *_: argocd(module / "manifests" / "install.yaml"),
+    names.ARGO_CD_HA: lambda module, *_: argocd(module / "manifests" / "ha" / "install.yaml"),
+    names.API_SYNCAGENT_CRDS: lambda module, *_: syncagent_crds(module / "deploy" / "crd"),
 }

@@ -72,7 +72,7 @@ def finished(tenant: str, name: str, *, seconds: float = 120) -> str:
 
 
 def without_tenant(text: str, name: str) -> str:
-    """Take a tenant's entry out of a stack file as a person does: its line and all that is indented below it."""
+    """Take a tenant's entry out of a stack file as a person does: its line and all indented below it."""
     kept, inside = [], False
     for line in text.splitlines(keepends=True):
         indent = len(line) - len(line.lstrip())

@@ -19,11 +19,12 @@ from local.toolchain.catalog import (
     TEKTON,
     TEKTON_CHAINS,
     TEKTON_NEXT,
+    TEKTON_RESULTS,
     TEKTON_TRIGGERS,
 )
 from releases.catalog import API_SYNCAGENT_CRDS, HAPROXY_IMAGE, PYTHON_IMAGE, TEKTON_PIPELINES, find
 
-RELEASED = (TEKTON, TEKTON_NEXT, TEKTON_TRIGGERS, TEKTON_CHAINS, PIPELINES_AS_CODE, ARGO_CD)
+RELEASED = (TEKTON, TEKTON_NEXT, TEKTON_TRIGGERS, TEKTON_CHAINS, TEKTON_RESULTS, PIPELINES_AS_CODE, ARGO_CD)
 
 LDD = """\
 \tlinux-vdso.so.1 (0x00007f3095c91000)
@@ -38,6 +39,7 @@ PROGRAMS = {
     "gpg-agent": "gpg-agent",
     "haproxy": "haproxy",
     "perl": "perl",
+    "postgresql-15": "postgres",
     "python3": "python3",
     "redis-server": "redis-server",
 }

@@ -196,6 +196,23 @@ def test_the_interceptors_of_triggers_are_a_release_of_their_own(tmp_path: Path)
     assert [entry["metadata"]["name"] for entry in interceptors] == ["core"]
 
 
+def test_results_is_what_kustomize_makes_of_its_release(tmp_path: Path) -> None:
+    kubectl = tmp_path / "kubectl"
+    image = "ko://github.com/tektoncd/results/cmd/api"
+    made = (
+        named("Deployment", "api") + f"spec: {{template: {{spec: {{containers: [{{image: {image}}}]}}}}}}\n"
+    )
+    made += "---\n" + named("ConfigMap", "info") + "data: {version: devel}\n"
+    kubectl.write_text(f"#!/bin/sh\ntest \"$*\" = 'kustomize {tmp_path}/release' && cat <<'END'\n{made}END\n")
+    kubectl.chmod(0o755)
+    sources: dict[Release, Path] = {("tekton-results", "v0.18.0"): tmp_path}
+    (path,) = write_release_manifests(sources, tmp_path / "out", kubectl)
+    deployment, info = yaml.safe_load_all(path.read_text())
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == ko_image("github.com/tektoncd/results/cmd/api", tag="v0.18.0")
+    assert info["data"] == {"version": "v0.18.0"}
+
+
 def test_argo_cds_images_are_taken_from_the_cluster_and_nothing_else_is_changed(tmp_path: Path) -> None:
     path = tmp_path / "install.yaml"
     path.write_text(
