@@ -122,6 +122,9 @@ def adaptation(settings: EnvironmentSettings, cluster: str) -> Adaptation:
                     # A run that is deleted on its cluster comes back from kcp, and runs again.
                     "-completed_run_grace_period",
                     "0",
+                    # Nobody else forwards logs: a deleted TaskRun needn't be held for that, by default 150 s.
+                    "-forward_buffer",
+                    "0",
                     # In which a log has to be stored; by default 30 s, after which it is cut off.
                     *(("-logs_api", "-dynamic_reconcile_timeout", "5m") if claims else ()),
                 )

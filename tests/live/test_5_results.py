@@ -37,7 +37,6 @@ CLUSTERS = ("local-a", "local-b")
 CLUSTER = "local-a"
 OTHER = "team-r"
 RESULTS = "-n=pipeline-service-results"
-OWNER = "tekton-results"
 CLASS = "results-logs"
 IMAGE_USER = 65532
 SETTINGS = f"""
@@ -148,7 +147,7 @@ def site() -> Iterator[Site]:
     local("provide", "tekton-results")
     try:
         for cluster in CLUSTERS:
-            start_postgresql(cluster, OWNER, password, database)
+            start_postgresql(cluster, password, database)
             kubectl(cluster, "apply", "--filename=-", stdin=_volume(cluster))
         tokens_file.write_text("".join(f"{token},{user},{user}\n" for user, token in tokens.items()))
         _tenant("add", OTHER, "--cluster", CLUSTER, "--developer-user", "carol")

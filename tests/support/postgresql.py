@@ -13,30 +13,39 @@ if TYPE_CHECKING:
 
 NAMESPACE = "databases"
 HOST = f"postgresql.{NAMESPACE}.svc.cluster.local"
+OWNER = "tekton-results"
+"""Its user, and the name of the database."""
+
+SECRETS = "/secrets"
+PORT = 5432
 _USER = 65534
-_SCRIPT = f"""set -eu
+
+
+def script(addresses: str = "*", port: int = PORT) -> str:
+    """Return what makes a database in /data and serves it by TLS alone."""
+    return f"""set -eu
 PATH={POSTGRESQL_PROGRAMS}:$PATH
-initdb --pgdata=/data/db --username="$OWNER" --pwfile=/secrets/password --auth=scram-sha-256 \\
+initdb --pgdata=/data/db --username="$OWNER" --pwfile={SECRETS}/password --auth=scram-sha-256 \\
   --encoding=UTF8 --locale=C.UTF-8
 echo "hostssl all all all scram-sha-256" > /data/db/pg_hba.conf
 echo "CREATE DATABASE \\"$OWNER\\"" | postgres --single -D /data/db postgres
-exec postgres -D /data/db -c listen_addresses='*' -c unix_socket_directories=/data -c jit=off \\
-  -c ssl=on -c ssl_cert_file=/secrets/tls.crt -c ssl_key_file=/secrets/tls.key
+exec postgres -D /data/db -c listen_addresses='{addresses}' -c port={port} -c unix_socket_directories=/data \\
+  -c jit=off -c ssl=on -c ssl_cert_file={SECRETS}/tls.crt -c ssl_key_file={SECRETS}/tls.key
 """
 
 
-def postgresql(owner: str, password: str, tls: KeyPair) -> list[dict[str, Any]]:
+def postgresql(password: str, tls: KeyPair) -> list[dict[str, Any]]:
     """Return a PostgreSQL whose data go with its pod, with a database of its owner's name."""
     metadata = {"name": "postgresql", "namespace": NAMESPACE}
     container = {
         "name": "postgresql",
         "image": POSTGRESQL_IMAGE,
-        "command": ["sh", "-c", _SCRIPT],
-        "env": [{"name": "OWNER", "value": owner}],
-        "readinessProbe": {"tcpSocket": {"port": 5432}, "periodSeconds": 2},
+        "command": ["sh", "-c", script()],
+        "env": [{"name": "OWNER", "value": OWNER}],
+        "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 2},
         "volumeMounts": [
             {"name": "data", "mountPath": "/data"},
-            {"name": "secrets", "mountPath": "/secrets", "readOnly": True},
+            {"name": "secrets", "mountPath": SECRETS, "readOnly": True},
         ],
     }
     pod = {
@@ -63,7 +72,7 @@ def postgresql(owner: str, password: str, tls: KeyPair) -> list[dict[str, Any]]:
             "apiVersion": "v1",
             "kind": "Service",
             "metadata": metadata,
-            "spec": {"selector": {"app": "postgresql"}, "ports": [{"port": 5432}]},
+            "spec": {"selector": {"app": "postgresql"}, "ports": [{"port": PORT}]},
         },
         {
             "apiVersion": "apps/v1",
@@ -77,8 +86,8 @@ def postgresql(owner: str, password: str, tls: KeyPair) -> list[dict[str, Any]]:
     ]
 
 
-def start_postgresql(cluster: str, owner: str, password: str, tls: KeyPair) -> None:
+def start_postgresql(cluster: str, password: str, tls: KeyPair) -> None:
     """Bring it up and wait until it takes connections."""
-    made = {"apiVersion": "v1", "kind": "List", "items": postgresql(owner, password, tls)}
+    made = {"apiVersion": "v1", "kind": "List", "items": postgresql(password, tls)}
     kubectl(cluster, "apply", "--filename=-", stdin=json.dumps(made))
     kubectl(cluster, "rollout", "status", "deployment/postgresql", "-n", NAMESPACE, "--timeout=120s")

@@ -76,6 +76,8 @@ def test_nothing_of_it_ever_deletes_a_run() -> None:
     made = results.installed(adaptation(settings(), "a", TEKTON_RESULTS))
     arguments = container(made, "watcher")["args"]
     assert arguments[arguments.index("-completed_run_grace_period") + 1] == "0"
+    # Nor holds one that is deleted longer than it takes to store it.
+    assert arguments[arguments.index("-forward_buffer") + 1] == "0"
     rules = made["ClusterRole", "tekton-results-watcher"]["rules"]
     assert [rule["verbs"] for rule in rules] == [["get", "patch"], ["get", "delete"]]
 
