@@ -32,7 +32,7 @@ from components.haproxy_pods import (
 )
 from components.image_repository import pull_secret
 from components.names import EVENTS_NAMESPACE
-from components.pipelines_as_code_listener import local_listener, to_listener
+from components.pipelines_as_code_network import local_listener, to_listener
 from components.tenant_network import DNS
 
 if TYPE_CHECKING:

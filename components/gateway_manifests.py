@@ -21,8 +21,8 @@ from components.haproxy_pods import (
 )
 from components.image_repository import pull_secret
 from components.names import GATEWAY_NAMESPACE, labels
-from components.pipelines_as_code_listener import to_listener
-from components.tenant_network import DNS
+from components.pipelines_as_code_network import to_listener
+from components.tenant_network import DNS, EVERYWHERE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +39,6 @@ PORT: Final = 8080
 """Where its pods take events."""
 
 _WEBHOOK_KEY: Final = "secret"
-_EVERYWHERE: Final = ("0.0.0.0/0", "::/0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +178,7 @@ def _egress(routing: Routing, listener_namespace: str) -> list[dict[str, Any]]:
         # Other clusters' listeners: by their ports, as their names may come to mean other addresses.
         rules.append(
             {
-                "to": [{"ipBlock": {"cidr": network}} for network in _EVERYWHERE],
+                "to": [{"ipBlock": {"cidr": network}} for network in EVERYWHERE],
                 "ports": [{"port": port, "protocol": "TCP"} for port in ports],
             }
         )

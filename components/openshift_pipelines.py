@@ -15,13 +15,8 @@ from components.access import PIPELINE_RESOURCES, REPOSITORY_GROUP
 from components.delivery import Delivery
 from components.kubernetes_object import register_object
 from components.names import digest, labels
-from components.pipelines_as_code import (
-    AppCredentials,
-    PacSetup,
-    app_secret,
-    network_policies,
-    operator_settings,
-)
+from components.pipelines_as_code import AppCredentials, PacSetup, app_secret, operator_settings
+from components.pipelines_as_code_network import network_policies
 from components.release import WAIT_SECONDS
 from components.tekton_network import resolvers_policy
 from components.unit import ClusterUnitArgs, Unit, UnitArgs, register_unit, to_yaml

@@ -23,7 +23,7 @@ from components.gateway_config import Listener, Routing, TenantRoute
 from components.gateway_manifests import Certificate, Front, GatewaySecrets, gateway_objects
 from components.haproxy_pods import HaproxyPods
 from components.names import digest
-from components.pipelines_as_code_listener import local_listener
+from components.pipelines_as_code_network import local_listener
 from releases.catalog import HAPROXY_IMAGE
 from stacks import mapping, mapping_images, mapping_pipelines_as_code
 from stacks.vocabulary import ClusterState, amount, repository_identity
