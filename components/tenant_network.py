@@ -142,8 +142,8 @@ def outside(networks: Sequence[str], left_out: Sequence[str] = ()) -> list[dict[
 def anywhere(blocked: Sequence[str]) -> list[dict[str, Any]]:
     """Make the rules of egress of what fetches from wherever tenants tell it to.
 
-    It needs DNS, the API server, and Git hosts and registries wherever these are. It does not get to a cloud's
-    metadata service, which hands out the node's credentials to whoever asks.
+    It needs DNS, the API server, and Git hosts and registries wherever these are. It does not get to the
+    metadata service of a cloud, which hands out the node's credentials to whoever asks.
 
     Parameters
     ----------
