@@ -56,8 +56,58 @@ def events_url(settings: EnvironmentSettings, cluster: str) -> str | None:
     return f"https://{events.host}:{events.port}" if events and listens(settings, cluster) else None
 
 
-def routing(environment: LoadedEnvironment, cluster: str) -> Routing:
-    """Say what the gateway on a cluster does."""
+def gateway(
+    environment: LoadedEnvironment,
+    cluster: str,
+    provider: pulumi.ProviderResource,
+    *,
+    after: tuple[pulumi.Resource, ...],
+) -> GatewayArgs:
+    """Say how a gateway stands on a cluster."""
+    return GatewayArgs(cluster=provider, objects=_gateway_objects(environment, cluster), after=after)
+
+
+def events_listener(
+    environment: LoadedEnvironment,
+    cluster: str,
+    provider: pulumi.ProviderResource,
+    *,
+    after: tuple[pulumi.Resource, ...],
+) -> EventsListenerArgs:
+    """Say how an events listener stands on a cluster."""
+    return EventsListenerArgs(cluster=provider, objects=_listener_objects(environment, cluster), after=after)
+
+
+def own_objects(environment: LoadedEnvironment, cluster: str) -> dict[str, list[Manifest]]:
+    """Make the objects of both on a cluster, by folder, where no secret is known."""
+    made = {}
+    if cluster in environment.settings.gateway.clusters:
+        made["gateway"] = [*_gateway_objects(environment, cluster).values()]
+    if listens(environment.settings, cluster):
+        made["events"] = [*_listener_objects(environment, cluster).values()]
+    return made
+
+
+def _gateway_objects(environment: LoadedEnvironment, cluster: str) -> dict[str, Manifest]:
+    return gateway_objects(
+        _routing(environment, cluster),
+        _front(environment),
+        _pods(environment, cluster),
+        _secrets(environment),
+        listener_namespace=mapping_pipelines_as_code.namespace(environment.settings, cluster),
+    )
+
+
+def _listener_objects(environment: LoadedEnvironment, cluster: str) -> dict[str, Manifest]:
+    return listener_objects(
+        _events_front(environment, cluster),
+        _pods(environment, cluster),
+        _certificates(environment),
+        listener_namespace=mapping_pipelines_as_code.namespace(environment.settings, cluster),
+    )
+
+
+def _routing(environment: LoadedEnvironment, cluster: str) -> Routing:
     settings = environment.settings
     gateway = settings.gateway
     listeners = {}
@@ -91,63 +141,6 @@ def routing(environment: LoadedEnvironment, cluster: str) -> Routing:
         tls=gateway.tls is not None and not gateway.exposure.ends_tls,
         signed=_webhook_secret(environment) is not None,
     )
-
-
-def gateway(
-    environment: LoadedEnvironment,
-    cluster: str,
-    provider: pulumi.ProviderResource,
-    *,
-    after: tuple[pulumi.Resource, ...],
-) -> GatewayArgs:
-    """Say how a gateway stands on a cluster."""
-    return GatewayArgs(
-        cluster=provider,
-        routing=routing(environment, cluster),
-        front=_front(environment),
-        pods=_pods(environment, cluster),
-        secrets=_secrets(environment),
-        listener_namespace=mapping_pipelines_as_code.namespace(environment.settings, cluster),
-        after=after,
-    )
-
-
-def events_listener(
-    environment: LoadedEnvironment,
-    cluster: str,
-    provider: pulumi.ProviderResource,
-    *,
-    after: tuple[pulumi.Resource, ...],
-) -> EventsListenerArgs:
-    """Say how an events listener stands on a cluster."""
-    return EventsListenerArgs(
-        cluster=provider,
-        front=_events_front(environment, cluster),
-        pods=_pods(environment, cluster),
-        certificates=_certificates(environment),
-        listener_namespace=mapping_pipelines_as_code.namespace(environment.settings, cluster),
-        after=after,
-    )
-
-
-def own_objects(environment: LoadedEnvironment, cluster: str) -> dict[str, list[Manifest]]:
-    """Make the objects of both on a cluster, by folder, where no secret is known."""
-    place = mapping_pipelines_as_code.namespace(environment.settings, cluster)
-    pods = _pods(environment, cluster)
-    made = {}
-    if cluster in environment.settings.gateway.clusters:
-        objects = gateway_objects(
-            routing(environment, cluster),
-            _front(environment),
-            pods,
-            _secrets(environment),
-            listener_namespace=place,
-        )
-        made["gateway"] = [*objects.values()]
-    if listens(environment.settings, cluster):
-        front, certificates = _events_front(environment, cluster), _certificates(environment)
-        made["events"] = [*listener_objects(front, pods, certificates, listener_namespace=place).values()]
-    return made
 
 
 def _front(environment: LoadedEnvironment) -> Front:
