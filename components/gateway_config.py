@@ -59,9 +59,6 @@ _IDENTITY: Final = (
 )
 """As `stacks.vocabulary.repository_identity` reduces a URL to what tells a repository from others."""
 
-_UNESCAPED: Final = r',regsub("\\\\/","/",g)'
-"""HAProxy's reader of JSON knows no escaped slash: where it finds nothing, it looks again without them."""
-
 _TENANT_PATH: Final = "^/tenants/[a-z]([a-z0-9-]*[a-z0-9])?(/incoming)?$"
 
 
@@ -384,9 +381,7 @@ def _repository(routing: Routing) -> Iterator[str]:
             contents["form"] = "req.body_param(payload),url_dec(1)"
         # The last that is set counts.
         for path, (kind, content) in product(reversed(members[0].repositories), contents.items()):
-            for unescaped, more in (("", ""), (_UNESCAPED, " !{ var(txn.url) -m found }")):
-                value = f"'{content}{unescaped},json_query({path})'"
-                yield f"http-request set-var(txn.url) {value} if {kind} {sent}{more}"
+            yield f"http-request set-var(txn.url) '{content},json_query({path})' if {kind} {sent}"
     for provider in PROVIDERS:
         if provider.without_repository:
             kinds = " ".join(provider.without_repository)

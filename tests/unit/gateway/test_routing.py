@@ -168,7 +168,6 @@ def test_a_form_is_routed_by_its_payload(gateway: RunningGateway, listeners: dic
         "https://{host}/team-1/app-0.git/",
         "https://{host}:443/team-1/app-0",
         "HTTPS://{host}/Team-1/App-0.GIT",
-        r"https:\/\/{host}\/team-1\/app-0",
     ],
 )
 def test_a_repository_is_known_however_its_url_is_written(url: str, gateway: RunningGateway) -> None:
