@@ -52,6 +52,9 @@ _READING: Final = 10
 _HEADROOM: Final = 64 * 1024
 """Bytes of a buffer beside the body: headers, and what HAProxy adds."""
 
+_A_LINE: Final = 50
+"""Networks in a line of the configuration."""
+
 _IDENTITY: Final = (
     "'var(txn.url),lower"
     ',regsub("^https://",""),regsub("/+$",""),regsub("[.]git$",""),regsub("^([^/:]*):0*443(/|$)","\\\\1\\\\2")'
@@ -303,13 +306,19 @@ def _rules(routing: Routing) -> Iterator[str]:
 
 def _sources(routing: Routing) -> Iterator[str]:
     if routing.trusted_proxies:
-        yield f"acl from_proxy src {' '.join(routing.trusted_proxies)}"
+        yield from _networks("from_proxy", routing.trusted_proxies)
         yield "http-request set-src req.hdr_ip(X-Forwarded-For,-1) if from_proxy"
     if routing.allowed_sources:
-        yield f"acl allowed_source src {' '.join(routing.allowed_sources)}"
+        yield from _networks("allowed_source", routing.allowed_sources)
         yield _refuse(answers.SOURCE, "!allowed_source")
     yield "http-request track-sc0 src table rate_sources"
     yield _refuse(answers.SOURCE_RATE, f"{{ sc0_http_req_rate gt {routing.events_per_source} }}")
+
+
+def _networks(acl: str, networks: tuple[str, ...]) -> Iterator[str]:
+    # HAProxy reads 64 words of a line; lines of one name are one condition.
+    for at in range(0, len(networks), _A_LINE):
+        yield f"acl {acl} src {' '.join(networks[at : at + _A_LINE])}"
 
 
 def _provider() -> Iterator[str]:
