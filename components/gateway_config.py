@@ -324,22 +324,17 @@ def _networks(acl: str, networks: tuple[str, ...]) -> Iterator[str]:
 def _provider() -> Iterator[str]:
     """Recognise the provider by its headers."""
     for provider in PROVIDERS:
-        for header in provider.events:
-            for acl, number in ((f"is_{provider.name}", 0), (f"family_{provider.family}", 0), ("doubled", 1)):
-                yield f"acl {acl} req.fhdr_cnt({header}) gt {number}"
+        for acl in (f"is_{provider.name}", f"family_{provider.family}"):
+            yield f"acl {acl} req.fhdr({provider.event}) -m len ge 1"
+        yield f"acl doubled req.fhdr_cnt({provider.event}) gt 1"
     unless = "!{ var(txn.provider) -m found }"
     for provider in PROVIDERS:
-        for header in reversed(provider.events):
-            yield (
-                f"http-request set-var(txn.event) req.fhdr({header})"
-                f" if {unless} {{ req.fhdr_cnt({header}) gt 0 }}"
-            )
+        ours = f"if {unless} is_{provider.name}"
+        yield f"http-request set-var(txn.event) req.fhdr({provider.event}) {ours}"
         for header in reversed(provider.deliveries):
-            yield (
-                f"http-request set-var(txn.delivery) req.fhdr({header})"
-                f" if {unless} is_{provider.name} {{ req.fhdr_cnt({header}) gt 0 }}"
-            )
-        yield f"http-request set-var(txn.provider) str({provider.name}) if {unless} is_{provider.name}"
+            sent = f"{{ req.fhdr_cnt({header}) gt 0 }}"
+            yield f"http-request set-var(txn.delivery) req.fhdr({header}) {ours} {sent}"
+        yield f"http-request set-var(txn.provider) str({provider.name}) {ours}"
     yield _refuse(answers.SEVERAL_PROVIDERS, "doubled")
     for one, other in combinations(FAMILIES, 2):
         yield _refuse(answers.SEVERAL_PROVIDERS, f"family_{one} family_{other}")

@@ -173,8 +173,8 @@ def register_objects(  # noqa: PLR0913 -- Pulumi's options that are used, one by
 ) -> list[KubernetesObject]:
     """Register objects of which the first, most often their namespace, carries all others.
 
-    Each is registered as its cluster's delivery says. A Deployment waits for the ConfigMaps and Secrets before it,
-    which its pods read when they start: new pods that met an old map would keep it.
+    Each is registered as its cluster's delivery says. A Deployment waits for the ConfigMaps and Secrets
+    before it, which its pods read when they start: new pods that met an old map would keep it.
 
     Parameters
     ----------

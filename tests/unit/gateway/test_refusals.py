@@ -93,6 +93,7 @@ JSON = {"Content-Type": "application/json"}
         ("POST", "/tenants/lost", github(), push(URL), 503, "cluster-unreached"),
         ("POST", "/", JSON, push(URL), 400, "no-provider"),
         ("POST", "/tenants/team", JSON, push(URL), 400, "no-provider"),
+        ("POST", "/", {"X-GitHub-Event": "", **JSON}, push(URL), 400, "no-provider"),
         ("POST", "/", github(**{"X-Gitlab-Event": "Push Hook"}), push(URL), 400, "several-providers"),
         ("POST", "/", github(**{"X-Event-Key": "repo:push"}), push(URL), 400, "several-providers"),
         ("POST", "/", github(**{"Content-Type": "text/plain"}), push(URL), 415, "unsupported-content-type"),
@@ -240,6 +241,15 @@ def test_with_the_apps_secret_only_what_github_signed_gets_through(
         ]
         for headers in forged:
             answer = gateway.send("/", body, github(**headers))
+            assert (answer.status, answer.error) == (401, "wrong-signature")
+        # What Pipelines as Code takes for GitHub's, whatever else is said.
+        for header, kind in (
+            ("X-Gitea-Event", "push"),
+            ("X-Forgejo-Event", "push"),
+            ("X-Forgejo-Event-Type", "push"),
+            ("X-Gitea-Event-Type", ""),
+        ):
+            answer = gateway.send("/", body, github(**{header: kind}))
             assert (answer.status, answer.error) == (401, "wrong-signature")
         assert len(listener.delivered) == before
         # Webhooks of single repositories have secrets of their own, which Pipelines as Code looks at.
