@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -33,14 +32,16 @@ class Clock:
     def __init__(self) -> None:
         self.now = datetime(2026, 1, 31, 12, tzinfo=UTC)
         self.slept: list[float] = []
+        self.meanwhile: Callable[[], None] = lambda: None
+        """What goes on while somebody sleeps; it is done by the end of it."""
 
     def __call__(self) -> datetime:
         return self.now
 
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
+        self.meanwhile()
         self.now += timedelta(seconds=seconds)
-        time.sleep(0.02)  # what goes on in the background needs real time
 
 
 class Scene:
@@ -85,7 +86,8 @@ class Scene:
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Scene]:
     clock = Clock()
-    provider = GitProvider(tmp_path / "git", clock=clock, seconds=1)
+    provider = GitProvider(tmp_path / "git", clock=clock)
+    clock.meanwhile = provider.sender.finish
     with served(provider):
         yield Scene(provider, clock)
     assert provider.unknown == []
