@@ -1,4 +1,4 @@
-"""From settings to the arguments of the gateway and of events listeners.
+"""From settings to gateways and events listeners.
 
 Parameters mean what `stacks.mapping` says of them.
 """
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-from components.events_listener import EventsListenerArgs
 from components.events_listener_manifests import (
     AUTHORITY_FILE,
     CERTIFICATE_FILE,
@@ -18,7 +17,6 @@ from components.events_listener_manifests import (
     listener_objects,
 )
 from components.exposure import EventsExposure
-from components.gateway import GatewayArgs
 from components.gateway_config import Listener, Routing, TenantRoute
 from components.gateway_manifests import Certificate, Front, GatewaySecrets, gateway_objects
 from components.haproxy_pods import HaproxyPods
@@ -44,7 +42,7 @@ def url(settings: EnvironmentSettings) -> str | None:
     return f"{'https' if tls else 'http'}://{gateway.host}{port}"
 
 
-def listens(settings: EnvironmentSettings, cluster: str) -> bool:
+def _listens(settings: EnvironmentSettings, cluster: str) -> bool:
     """Tell whether a cluster has an events listener, for gateways on other clusters."""
     elsewhere = set(settings.gateway.clusters) - {cluster}
     return bool(elsewhere) and settings.compute_clusters[cluster].events is not None
@@ -53,42 +51,13 @@ def listens(settings: EnvironmentSettings, cluster: str) -> bool:
 def events_url(settings: EnvironmentSettings, cluster: str) -> str | None:
     """Name the address of a cluster's events listener; None without one."""
     events = settings.compute_clusters[cluster].events
-    return f"https://{events.host}:{events.port}" if events and listens(settings, cluster) else None
+    return f"https://{events.host}:{events.port}" if events and _listens(settings, cluster) else None
 
 
-def gateway(
-    environment: LoadedEnvironment,
-    cluster: str,
-    provider: pulumi.ProviderResource,
-    *,
-    after: tuple[pulumi.Resource, ...],
-) -> GatewayArgs:
-    """Say how a gateway stands on a cluster."""
-    return GatewayArgs(cluster=provider, objects=_gateway_objects(environment, cluster), after=after)
-
-
-def events_listener(
-    environment: LoadedEnvironment,
-    cluster: str,
-    provider: pulumi.ProviderResource,
-    *,
-    after: tuple[pulumi.Resource, ...],
-) -> EventsListenerArgs:
-    """Say how an events listener stands on a cluster."""
-    return EventsListenerArgs(cluster=provider, objects=_listener_objects(environment, cluster), after=after)
-
-
-def own_objects(environment: LoadedEnvironment, cluster: str) -> dict[str, list[Manifest]]:
-    """Make the objects of both on a cluster, by folder, where no secret is known."""
-    made = {}
-    if cluster in environment.settings.gateway.clusters:
-        made["gateway"] = [*_gateway_objects(environment, cluster).values()]
-    if listens(environment.settings, cluster):
-        made["events"] = [*_listener_objects(environment, cluster).values()]
-    return made
-
-
-def _gateway_objects(environment: LoadedEnvironment, cluster: str) -> dict[str, Manifest]:
+def gateway(environment: LoadedEnvironment, cluster: str) -> dict[str, Manifest]:
+    """Make the gateway on a cluster; nothing where none is wanted."""
+    if cluster not in environment.settings.gateway.clusters:
+        return {}
     return gateway_objects(
         _routing(environment, cluster),
         _front(environment),
@@ -98,7 +67,10 @@ def _gateway_objects(environment: LoadedEnvironment, cluster: str) -> dict[str, 
     )
 
 
-def _listener_objects(environment: LoadedEnvironment, cluster: str) -> dict[str, Manifest]:
+def events_listener(environment: LoadedEnvironment, cluster: str) -> dict[str, Manifest]:
+    """Make the events listener of a cluster; nothing where none is wanted."""
+    if not _listens(environment.settings, cluster):
+        return {}
     return listener_objects(
         _events_front(environment, cluster),
         _pods(environment, cluster),
@@ -163,7 +135,7 @@ def _front(environment: LoadedEnvironment) -> Front:
 
 def _events_front(environment: LoadedEnvironment, cluster: str) -> EventsFront:
     events = environment.settings.compute_clusters[cluster].events
-    assert events is not None  # noqa: S101 -- `listens` sees to it
+    assert events is not None  # noqa: S101 -- `_listens` sees to it
     return EventsFront(
         host=events.host, port=events.port, exposure=events.exposure, node_port=events.node_port
     )
