@@ -164,8 +164,15 @@ def _retention_by_hand() -> Iterator[None]:
         patch = f'{{"spec": {{"suspend": {value}}}}}'
         kubectl(CLUSTER, "patch", "cronjob", "prune", RETENTION, f"--patch={patch}")
 
+    def at_work() -> str:
+        return kubectl(
+            CLUSTER, "get", "cronjob", "prune", RETENTION, "--output=jsonpath={.status.active}"
+        ).out
+
     suspend("true")
     try:
+        # What the clock started a moment ago must not prune while the test counts.
+        assert wait_until(lambda: not at_work(), seconds=300), at_work()
         yield
     finally:
         suspend("false")
