@@ -52,15 +52,15 @@ _READING: Final = 10
 _HEADROOM: Final = 64 * 1024
 """Bytes of a buffer beside the body: headers, and what HAProxy adds."""
 
+_A_LINE: Final = 50
+"""Networks in a line of the configuration."""
+
 _IDENTITY: Final = (
     "'var(txn.url),lower"
     ',regsub("^https://",""),regsub("/+$",""),regsub("[.]git$",""),regsub("^([^/:]*):0*443(/|$)","\\\\1\\\\2")'
     "'"
 )
 """As `stacks.vocabulary.repository_identity` reduces a URL to what tells a repository from others."""
-
-_UNESCAPED: Final = r',regsub("\\\\/","/",g)'
-"""HAProxy's reader of JSON knows no escaped slash: where it finds nothing, it looks again without them."""
 
 _TENANT_PATH: Final = "^/tenants/[a-z]([a-z0-9-]*[a-z0-9])?(/incoming)?$"
 
@@ -306,34 +306,35 @@ def _rules(routing: Routing) -> Iterator[str]:
 
 def _sources(routing: Routing) -> Iterator[str]:
     if routing.trusted_proxies:
-        yield f"acl from_proxy src {' '.join(routing.trusted_proxies)}"
+        yield from _networks("from_proxy", routing.trusted_proxies)
         yield "http-request set-src req.hdr_ip(X-Forwarded-For,-1) if from_proxy"
     if routing.allowed_sources:
-        yield f"acl allowed_source src {' '.join(routing.allowed_sources)}"
+        yield from _networks("allowed_source", routing.allowed_sources)
         yield _refuse(answers.SOURCE, "!allowed_source")
     yield "http-request track-sc0 src table rate_sources"
     yield _refuse(answers.SOURCE_RATE, f"{{ sc0_http_req_rate gt {routing.events_per_source} }}")
 
 
+def _networks(acl: str, networks: tuple[str, ...]) -> Iterator[str]:
+    # HAProxy reads 64 words of a line; lines of one name are one condition.
+    for at in range(0, len(networks), _A_LINE):
+        yield f"acl {acl} src {' '.join(networks[at : at + _A_LINE])}"
+
+
 def _provider() -> Iterator[str]:
     """Recognise the provider by its headers."""
     for provider in PROVIDERS:
-        for header in provider.events:
-            for acl, number in ((f"is_{provider.name}", 0), (f"family_{provider.family}", 0), ("doubled", 1)):
-                yield f"acl {acl} req.fhdr_cnt({header}) gt {number}"
+        for acl in (f"is_{provider.name}", f"family_{provider.family}"):
+            yield f"acl {acl} req.fhdr({provider.event}) -m len ge 1"
+        yield f"acl doubled req.fhdr_cnt({provider.event}) gt 1"
     unless = "!{ var(txn.provider) -m found }"
     for provider in PROVIDERS:
-        for header in reversed(provider.events):
-            yield (
-                f"http-request set-var(txn.event) req.fhdr({header})"
-                f" if {unless} {{ req.fhdr_cnt({header}) gt 0 }}"
-            )
+        ours = f"if {unless} is_{provider.name}"
+        yield f"http-request set-var(txn.event) req.fhdr({provider.event}) {ours}"
         for header in reversed(provider.deliveries):
-            yield (
-                f"http-request set-var(txn.delivery) req.fhdr({header})"
-                f" if {unless} is_{provider.name} {{ req.fhdr_cnt({header}) gt 0 }}"
-            )
-        yield f"http-request set-var(txn.provider) str({provider.name}) if {unless} is_{provider.name}"
+            sent = f"{{ req.fhdr_cnt({header}) gt 0 }}"
+            yield f"http-request set-var(txn.delivery) req.fhdr({header}) {ours} {sent}"
+        yield f"http-request set-var(txn.provider) str({provider.name}) {ours}"
     yield _refuse(answers.SEVERAL_PROVIDERS, "doubled")
     for one, other in combinations(FAMILIES, 2):
         yield _refuse(answers.SEVERAL_PROVIDERS, f"family_{one} family_{other}")
@@ -384,9 +385,7 @@ def _repository(routing: Routing) -> Iterator[str]:
             contents["form"] = "req.body_param(payload),url_dec(1)"
         # The last that is set counts.
         for path, (kind, content) in product(reversed(members[0].repositories), contents.items()):
-            for unescaped, more in (("", ""), (_UNESCAPED, " !{ var(txn.url) -m found }")):
-                value = f"'{content}{unescaped},json_query({path})'"
-                yield f"http-request set-var(txn.url) {value} if {kind} {sent}{more}"
+            yield f"http-request set-var(txn.url) '{content},json_query({path})' if {kind} {sent}"
     for provider in PROVIDERS:
         if provider.without_repository:
             kinds = " ".join(provider.without_repository)
