@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import pulumi
@@ -30,22 +30,22 @@ _APPLICATION: Final = f"{NAMESPACE}/{argocd_manifests.APPLICATION}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Holder:
-    """A Deployment that Argo CD applies, whose pods put finalizers on objects of others.
+class FinalizerHolder:
+    """What Argo CD applies and what puts finalizers on objects of others, which it alone takes off.
 
     Attributes
     ----------
     deployment
-        Its namespace and name, with a slash between.
-    held
-        Whether it is wanted; where it is not any more, nobody else takes its finalizers off.
+        Namespace and name of the Deployment whose pods do so, with a slash between.
     finalizers
-        Those finalizers, `{resource, finalizer}`.
+        The finalizers, `{resource, finalizer}`.
+    wanted
+        Whether it is wanted on the cluster; where it isn't any more, nobody takes them off.
     """
 
     deployment: str
-    held: bool
     finalizers: Sequence[Mapping[str, str]]
+    wanted: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ class ClusterDeliveryArgs:
         Digest of the agent's kubeconfig for kcp, which Argo CD doesn't know; None where Argo CD doesn't
         apply the agent.
     holders
-        What Argo CD applies that puts finalizers on objects of others.
+        Who puts finalizers on objects of others, among what Argo CD applies.
     after
         What must be registered before it.
     """
@@ -85,7 +85,7 @@ class ClusterDeliveryArgs:
     objects: tuple[Manifest, ...] = field(default=(), repr=False)
     manifests: tuple[str, ...] = ()
     credential: pulumi.Input[str] | None = None
-    holders: tuple[Holder, ...] = ()
+    holders: tuple[FinalizerHolder, ...] = ()
     after: tuple[pulumi.Resource, ...] = field(default=(), repr=False)
 
 
@@ -127,7 +127,15 @@ def environment(args: ClusterDeliveryArgs) -> dict[str, pulumi.Input[str]]:
     if args.manifests:
         made["UNIT_MANIFESTS"] = json.dumps(sorted(args.manifests))
     if args.holders:
-        made["UNIT_HOLDERS"] = json.dumps([asdict(one) for one in args.holders], sort_keys=True)
+        holders = [
+            {
+                "deployment": one.deployment,
+                "let_go": [dict(finalizer) for finalizer in one.finalizers],
+                "wanted": one.wanted,
+            }
+            for one in args.holders
+        ]
+        made["UNIT_HOLDERS"] = json.dumps(holders, sort_keys=True)
     if args.state == "gone":
         made["UNIT_ABANDONED"] = "true"
     if args.credential is not None:

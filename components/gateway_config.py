@@ -6,7 +6,6 @@ the one cluster that serves its tenant. Why it is done this way: docs/adr/0012-g
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass, field
 from itertools import combinations, product
 from typing import TYPE_CHECKING, Final
@@ -14,15 +13,18 @@ from typing import TYPE_CHECKING, Final
 from components import gateway_answers as answers
 from components.gateway_providers import FAMILIES, PROVIDERS
 from components.haproxy import (
+    CONFIGURATION,
+    CONNECTIONS,
+    FOLDER,
     HEADER_LIMIT,
     METRICS_PORT,
     NUMBERED,
     RESOLVERS,
-    RESOLVING,
     defaults,
     global_section,
     metrics,
     returned,
+    server_address,
 )
 
 if TYPE_CHECKING:
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 
     from components.gateway_answers import Answer
 
-CONFIGURATION: Final = "haproxy.cfg"
 REPOSITORIES: Final = "repositories.map"
 TENANTS: Final = "tenants.map"
 
@@ -43,14 +44,14 @@ LISTENER_NAME: Final = "events-listener.pipeline-service"
 SECRET_VARIABLE: Final = "GITHUB_WEBHOOK_SECRET"  # noqa: S105 -- the name of a variable
 """Environment variable with the GitHub App's webhook secret, in base64."""
 
-CONNECTIONS: Final = 128
-"""Events that a pod takes at once; others wait in the kernel's queue, which costs no memory of the pod's."""
-
 _READING: Final = 10
 """Seconds for reading an event's body."""
 
 _HEADROOM: Final = 64 * 1024
 """Bytes of a buffer beside the body: headers, and what HAProxy adds."""
+
+_A_LINE: Final = 50
+"""Networks in a line of the configuration."""
 
 _IDENTITY: Final = (
     "'var(txn.url),lower"
@@ -58,9 +59,6 @@ _IDENTITY: Final = (
     "'"
 )
 """As `stacks.vocabulary.repository_identity` reduces a URL to what tells a repository from others."""
-
-_UNESCAPED: Final = r',regsub("\\\\/","/",g)'
-"""HAProxy's reader of JSON knows no escaped slash: where it finds nothing, it looks again without them."""
 
 _TENANT_PATH: Final = "^/tenants/[a-z]([a-z0-9-]*[a-z0-9])?(/incoming)?$"
 
@@ -126,7 +124,7 @@ class Places:
 
     events: str = ":8080"
     metrics: str = f":{METRICS_PORT}"
-    maps: str = "/etc/haproxy"
+    maps: str = FOLDER
     certificate: str = "/etc/haproxy-tls/tls.pem"
     mutual_tls: str = "/etc/haproxy-mutual-tls"
 
@@ -226,7 +224,7 @@ def configuration(routing: Routing) -> str:
     """
     secret = (f"set-var proc.webhook_secret env({SECRET_VARIABLE})",) if routing.signed else ()
     sections = [
-        global_section(connections=CONNECTIONS, buffer=buffer_size(routing.body_limit), more=secret),
+        global_section(buffer=buffer_size(routing.body_limit), more=secret),
         defaults(_LOG),
         RESOLVERS,
         metrics(routing.places.metrics),
@@ -306,34 +304,35 @@ def _rules(routing: Routing) -> Iterator[str]:
 
 def _sources(routing: Routing) -> Iterator[str]:
     if routing.trusted_proxies:
-        yield f"acl from_proxy src {' '.join(routing.trusted_proxies)}"
+        yield from _networks("from_proxy", routing.trusted_proxies)
         yield "http-request set-src req.hdr_ip(X-Forwarded-For,-1) if from_proxy"
     if routing.allowed_sources:
-        yield f"acl allowed_source src {' '.join(routing.allowed_sources)}"
+        yield from _networks("allowed_source", routing.allowed_sources)
         yield _refuse(answers.SOURCE, "!allowed_source")
     yield "http-request track-sc0 src table rate_sources"
     yield _refuse(answers.SOURCE_RATE, f"{{ sc0_http_req_rate gt {routing.events_per_source} }}")
 
 
+def _networks(acl: str, networks: tuple[str, ...]) -> Iterator[str]:
+    # HAProxy reads 64 words of a line; lines of one name are one condition.
+    for at in range(0, len(networks), _A_LINE):
+        yield f"acl {acl} src {' '.join(networks[at : at + _A_LINE])}"
+
+
 def _provider() -> Iterator[str]:
     """Recognise the provider by its headers."""
     for provider in PROVIDERS:
-        for header in provider.events:
-            for acl, number in ((f"is_{provider.name}", 0), (f"family_{provider.family}", 0), ("doubled", 1)):
-                yield f"acl {acl} req.fhdr_cnt({header}) gt {number}"
+        for acl in (f"is_{provider.name}", f"family_{provider.family}"):
+            yield f"acl {acl} req.fhdr({provider.event}) -m len ge 1"
+        yield f"acl doubled req.fhdr_cnt({provider.event}) gt 1"
     unless = "!{ var(txn.provider) -m found }"
     for provider in PROVIDERS:
-        for header in reversed(provider.events):
-            yield (
-                f"http-request set-var(txn.event) req.fhdr({header})"
-                f" if {unless} {{ req.fhdr_cnt({header}) gt 0 }}"
-            )
+        ours = f"if {unless} is_{provider.name}"
+        yield f"http-request set-var(txn.event) req.fhdr({provider.event}) {ours}"
         for header in reversed(provider.deliveries):
-            yield (
-                f"http-request set-var(txn.delivery) req.fhdr({header})"
-                f" if {unless} is_{provider.name} {{ req.fhdr_cnt({header}) gt 0 }}"
-            )
-        yield f"http-request set-var(txn.provider) str({provider.name}) if {unless} is_{provider.name}"
+            sent = f"{{ req.fhdr_cnt({header}) gt 0 }}"
+            yield f"http-request set-var(txn.delivery) req.fhdr({header}) {ours} {sent}"
+        yield f"http-request set-var(txn.provider) str({provider.name}) {ours}"
     yield _refuse(answers.SEVERAL_PROVIDERS, "doubled")
     for one, other in combinations(FAMILIES, 2):
         yield _refuse(answers.SEVERAL_PROVIDERS, f"family_{one} family_{other}")
@@ -384,9 +383,7 @@ def _repository(routing: Routing) -> Iterator[str]:
             contents["form"] = "req.body_param(payload),url_dec(1)"
         # The last that is set counts.
         for path, (kind, content) in product(reversed(members[0].repositories), contents.items()):
-            for unescaped, more in (("", ""), (_UNESCAPED, " !{ var(txn.url) -m found }")):
-                value = f"'{content}{unescaped},json_query({path})'"
-                yield f"http-request set-var(txn.url) {value} if {kind} {sent}{more}"
+            yield f"http-request set-var(txn.url) '{content},json_query({path})' if {kind} {sent}"
     for provider in PROVIDERS:
         if provider.without_repository:
             kinds = " ".join(provider.without_repository)
@@ -411,7 +408,7 @@ def _repository(routing: Routing) -> Iterator[str]:
 
 
 def _cluster(name: str, listener: Listener, routing: Routing) -> str:
-    server = f"server listener {server_address(listener)}"
+    server = f"server listener {server_address(listener.host, listener.port)}"
     if listener.remote:
         folder = routing.places.mutual_tls
         # With a name in the handshake, it is also the one that the certificate must have.
@@ -424,19 +421,3 @@ def _cluster(name: str, listener: Listener, routing: Routing) -> str:
     share = CONNECTIONS if len(routing.listeners) == 1 else CONNECTIONS // 2
     busy = f"http-request {returned(answers.BUSY)} if {{ be_conn gt {share} }}"
     return "\n    ".join([f"backend cluster_{name}", busy, server])
-
-
-def server_address(listener: Listener) -> str:
-    """Write where a listener is, as HAProxy's `server` has it.
-
-    Parameters
-    ----------
-    listener
-        The listener.
-    """
-    try:
-        address = ipaddress.ip_address(listener.host)
-    except ValueError:
-        return f"{listener.host}:{listener.port} {RESOLVING}"
-    literal = f"[{address}]" if address.version == 6 else str(address)  # noqa: PLR2004 -- of IP
-    return f"{literal}:{listener.port}"

@@ -20,8 +20,9 @@ class Provider:
         Its name, in logs.
     family
         Providers that send each other's headers, as Gitea sends GitHub's: an event is of one family.
-    events
-        Headers with the kind of event; one of them makes an event this provider's.
+    event
+        Header with the kind of event, which makes an event this provider's: the one that Pipelines as Code
+        goes by. Empty, it doesn't count there either.
     deliveries
         Headers with the number of the delivery, under which the provider lists it.
     repositories
@@ -37,7 +38,7 @@ class Provider:
 
     name: str
     family: str
-    events: tuple[str, ...]
+    event: str
     deliveries: tuple[str, ...]
     repositories: tuple[str, ...]
     suffix: str = ""
@@ -47,17 +48,10 @@ class Provider:
 
 PROVIDERS: Final = (
     Provider(
-        name="forgejo",
-        family="github",
-        events=("X-Forgejo-Event-Type", "X-Forgejo-Event"),
-        deliveries=("X-Forgejo-Delivery",),
-        repositories=("$.repository.html_url",),
-        form=True,
-    ),
-    Provider(
+        # And Forgejo, which sends the same headers beside its own.
         name="gitea",
         family="github",
-        events=("X-Gitea-Event-Type", "X-Gitea-Event"),
+        event="X-Gitea-Event-Type",
         deliveries=("X-Gitea-Delivery",),
         repositories=("$.repository.html_url",),
         form=True,
@@ -65,7 +59,7 @@ PROVIDERS: Final = (
     Provider(
         name="github",
         family="github",
-        events=("X-GitHub-Event",),
+        event="X-GitHub-Event",
         deliveries=("X-GitHub-Delivery",),
         repositories=("$.repository.html_url",),
         form=True,
@@ -82,7 +76,7 @@ PROVIDERS: Final = (
     Provider(
         name="gitlab",
         family="gitlab",
-        events=("X-Gitlab-Event",),
+        event="X-Gitlab-Event",
         deliveries=("X-Gitlab-Event-UUID", "X-Gitlab-Webhook-UUID"),
         repositories=("$.project.web_url", "$.repository.homepage"),
     ),
@@ -90,7 +84,7 @@ PROVIDERS: Final = (
         # Cloud numbers a delivery by X-Request-UUID, Data Center by X-Request-Id.
         name="bitbucket",
         family="bitbucket",
-        events=("X-Event-Key",),
+        event="X-Event-Key",
         deliveries=("X-Request-UUID", "X-Request-Id"),
         repositories=(
             "$.repository.links.html.href",

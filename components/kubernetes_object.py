@@ -19,6 +19,9 @@ Manifest = dict[str, Any]
 _OUTPUT_ONLY: Final = ("data",)
 _SECRET_OUTPUTS: Final[Mapping[str, Sequence[str]]] = {"Secret": ("data", "stringData")}
 
+_READ: Final = ("ConfigMap", "Secret")
+"""Kinds that pods read when they start."""
+
 
 def type_token(api_version: str, kind: str) -> str:
     """Name the type of a Kubernetes object as pulumi-kubernetes does.
@@ -170,7 +173,8 @@ def register_objects(  # noqa: PLR0913 -- Pulumi's options that are used, one by
 ) -> list[KubernetesObject]:
     """Register objects of which the first, most often their namespace, carries all others.
 
-    Each is registered as its cluster's delivery says.
+    Each is registered as its cluster's delivery says. A Deployment waits for the ConfigMaps and Secrets
+    before it, which its pods read when they start: new pods that met an old map would keep it.
 
     Parameters
     ----------
@@ -188,15 +192,18 @@ def register_objects(  # noqa: PLR0913 -- Pulumi's options that are used, one by
         Whether the engine refuses to delete the first.
     """
     registered: list[KubernetesObject] = []
+    read: list[KubernetesObject] = []
     for part, manifest in manifests.items():
-        registered += register_object(
+        made = register_object(
             f"{name}-{part}",
             manifest,
             provider=provider,
             parent=parent,
             # The first waits for all that they need, and the others for it alone: with each resource, the
             # state names every single part of the components that it depends on.
-            depends_on=registered[:1] or depends_on,
+            depends_on=[*(registered[:1] or depends_on), *(read if manifest["kind"] == "Deployment" else ())],
             protect=protect_first and not registered,
         )
+        registered += made
+        read += made if manifest["kind"] in _READ else ()
     return registered

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -21,6 +22,7 @@ from operations.pulumi_cli import PulumiCli
 from operations.redeliver import Also, Result, Row, Wish
 from operations.stack_file import StackFile
 from operations.tables import Listing, console, show_listing
+from releases.files import RUN_FOLDER
 from stacks.gateway_sources import route_hosts
 from stacks.loader import read_stack_file
 from stacks.problems import SettingsError, nearest
@@ -41,7 +43,7 @@ _TOKENS: Final = {Provider.GITHUB: "GITHUB_TOKEN", Provider.GITLAB: "GITLAB_TOKE
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Provider:
+class _GivenProvider:
     """What the command line says of the tenants' provider; none for what follows from a repository's host."""
 
     kind: Provider | None
@@ -120,12 +122,14 @@ def redeliver_command(  # noqa: PLR0913 -- one parameter for each option
         path = stack_files(find_project(project), [stack], every=False)[0]
         settings = StackFile.read(path).settings
         pulumi = PulumiCli(root=path.parent, stack=stack)
-        given = _Provider(kind=provider, api_url=api_url, variable=token_variable)
+        given = _GivenProvider(kind=provider, api_url=api_url, variable=token_variable)
         hooks = [_app_hook(settings, pulumi)] if of_app else []
         for name in dict.fromkeys(tenant or ()):
             hooks += _tenant_hooks(settings, name, _gateway(pulumi), given)
         _check_chosen(hooks)
-        rows = redeliver.redeliver(hooks, wish)
+        sending = nullcontext() if dry_run else redeliver.alone(path.parent / RUN_FOLDER / stack)
+        with sending:
+            rows = redeliver.redeliver(hooks, wish)
     except (OperationError, SettingsError) as error:
         _say(f"gateway redeliver: {error}")
         raise typer.Exit(1) from error
@@ -158,7 +162,9 @@ def _check_chosen(hooks: Sequence[Hook]) -> None:
         raise OperationError("nothing is chosen; give --app, or --tenant NAME")
 
 
-def _tenant_hooks(settings: EnvironmentSettings, name: str, gateway: str, given: _Provider) -> Iterator[Hook]:
+def _tenant_hooks(
+    settings: EnvironmentSettings, name: str, gateway: str, given: _GivenProvider
+) -> Iterator[Hook]:
     """Find the hooks of a tenant's repositories that lead to the gateway."""
     entry = settings.tenants.get(name)
     if entry is None:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
+from stacks.mutual_tls import PRIVATE_KEY, extension
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-_KEY: Final = re.compile(
-    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----\n?", re.DOTALL
-)
 
 
 def read_certificate(text: str, hosts: Sequence[str]) -> tuple[str, str]:
@@ -33,14 +30,14 @@ def read_certificate(text: str, hosts: Sequence[str]) -> tuple[str, str]:
     ValueError
         It can't be used; says what it is or has.
     """
-    found = _KEY.search(text)
+    found = PRIVATE_KEY.search(text)
     if found is None:
         raise ValueError("holds no private key")
     try:
         key = serialization.load_pem_private_key(found[0].encode(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise ValueError("holds a private key that is broken, or has a password") from None
-    chain = _KEY.sub("", text)
+    chain = PRIVATE_KEY.sub("", text)
     try:
         leaf = x509.load_pem_x509_certificates(chain.encode())[0]
     except ValueError:
@@ -49,10 +46,9 @@ def read_certificate(text: str, hosts: Sequence[str]) -> tuple[str, str]:
         raise ValueError("holds a private key that is not its first certificate's")
     if leaf.not_valid_after_utc <= datetime.now(UTC):
         raise ValueError(f"holds a certificate that ended {leaf.not_valid_after_utc:%Y-%m-%d}")
-    try:
-        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        raise ValueError("holds a certificate without names") from None
+    names = extension(leaf, x509.SubjectAlternativeName)
+    if names is None:
+        raise ValueError("holds a certificate without names")
     held = set(names.get_values_for_type(x509.DNSName))
     for host in hosts:
         if not {host, f"*.{host.partition('.')[2]}"} & held:

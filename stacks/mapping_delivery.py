@@ -1,16 +1,21 @@
-"""From settings to how things get to a cluster."""
+"""From settings to how things get to a cluster.
+
+Parameters mean what `stacks.mapping` says of them.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from components import results_manifests
-from components.cluster_delivery import ClusterDeliveryArgs, Holder
+from components.cluster_delivery import ClusterDeliveryArgs, FinalizerHolder
 from components.delivery import Delivery
 from components.names import tenant_namespace
+from components.pipelines_as_code import FINALIZERS
 from components.tekton import CHAINS_CONTROLLER, CHAINS_FINALIZERS, CHAINS_NAMESPACE
-from releases.catalog import TEKTON_CHAINS, TEKTON_PIPELINES, TEKTON_RESULTS
-from stacks import mapping, rendering
+from releases.catalog import PIPELINES_AS_CODE, TEKTON_CHAINS, TEKTON_PIPELINES, TEKTON_RESULTS
+from releases.pipelines_as_code import NAMESPACE, WATCHER
+from stacks import mapping, mapping_pipelines_as_code, rendering
 
 if TYPE_CHECKING:
     import pulumi
@@ -59,8 +64,8 @@ def delivery(
     entry = environment.settings.compute_clusters[cluster]
     handed = entry.delivery is Delivery.HANDOVER
     delivered = rendering.delivered_releases(environment, cluster)
-    # On OpenShift its operator may bring a Chains of its own.
-    holders = entry.delivery is not Delivery.DIRECT and TEKTON_PIPELINES in delivered
+    # On OpenShift its operator may bring a Chains of its own, and brings Pipelines as Code.
+    held = entry.delivery is not Delivery.DIRECT and TEKTON_PIPELINES in delivered
     return ClusterDeliveryArgs(
         cluster_name=cluster,
         kubeconfig=str(environment.kubeconfig_file(cluster)),
@@ -74,33 +79,33 @@ def delivery(
         if entry.delivery is not Delivery.DIRECT
         else (),
         credential=credential if entry.delivery is Delivery.GITOPS else None,
-        holders=(
-            Holder(
-                deployment=f"{CHAINS_NAMESPACE}/{CHAINS_CONTROLLER}",
-                held=TEKTON_CHAINS in delivered,
-                finalizers=CHAINS_FINALIZERS,
-            ),
-            Holder(
-                deployment=f"{results_manifests.SERVER_NAMESPACE}/{results_manifests.WATCHER}",
-                held=TEKTON_RESULTS in delivered,
-                finalizers=results_manifests.FINALIZERS,
-            ),
-        )
-        if holders
-        else (),
+        holders=_holders(delivered) if held else (),
         after=after,
+    )
+
+
+def _holders(releases: list[str]) -> tuple[FinalizerHolder, ...]:
+    return (
+        FinalizerHolder(
+            deployment=f"{CHAINS_NAMESPACE}/{CHAINS_CONTROLLER}",
+            finalizers=CHAINS_FINALIZERS,
+            wanted=TEKTON_CHAINS in releases,
+        ),
+        FinalizerHolder(
+            deployment=f"{results_manifests.SERVER_NAMESPACE}/{results_manifests.WATCHER}",
+            finalizers=results_manifests.FINALIZERS,
+            wanted=TEKTON_RESULTS in releases,
+        ),
+        FinalizerHolder(
+            deployment=f"{NAMESPACE}/{WATCHER}",
+            finalizers=FINALIZERS,
+            wanted=PIPELINES_AS_CODE in releases,
+        ),
     )
 
 
 def places(environment: LoadedEnvironment, cluster: str) -> list[str]:
     """Name the namespaces that a cluster's Argo CD applies and that hold Secrets of this program.
-
-    Parameters
-    ----------
-    environment
-        The environment.
-    cluster
-        Name of the cluster.
 
     Returns
     -------
@@ -113,6 +118,8 @@ def places(environment: LoadedEnvironment, cluster: str) -> list[str]:
     delivered = rendering.delivered_releases(environment, cluster)
     found = {CHAINS_NAMESPACE} if TEKTON_CHAINS in delivered else set()
     found |= {results_manifests.SERVER_NAMESPACE} if TEKTON_RESULTS in delivered else set()
+    if environment.github_app is not None:
+        found.add(mapping_pipelines_as_code.namespace(settings, cluster))
     if settings.image_repository.pull_secret is not None:
         for release in delivered:
             found |= set(environment.release(cluster, release).contents.pod_namespaces)

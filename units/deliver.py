@@ -42,10 +42,7 @@ _PULUMI: Final = re.compile(r"pulumi-(resource-)?kubernetes(-[0-9a-f]+)?")
 """Field managers of pulumi-kubernetes: of a creation, and of an application (with a number of its own)."""
 
 _HELD: Final = "held"
-"""Key of the record with the Deployments, of those that Argo CD applied, whose finalizers others may have."""
-
-_ALL_HELD: Final = "true"
-"""What an earlier version of this program recorded, when only one could."""
+"""Key of the record that names whose finalizers objects of others may have, of what Argo CD applied."""
 
 _PAUSE_SECONDS: Final = 2.0
 _SHOWN: Final = 3
@@ -53,21 +50,21 @@ _SHOWN: Final = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Holder:
-    """A Deployment that Argo CD applies, whose pods put finalizers on objects of others.
+    """What Argo CD applies and what puts finalizers on objects of others.
 
     Attributes
     ----------
     deployment
-        Its namespace and name, with a slash between.
-    held
-        Whether it is wanted: where it is not any more, its finalizers are taken off.
-    finalizers
-        Those finalizers.
+        Namespace and name of the Deployment whose pods do so, with a slash between.
+    let_go
+        The finalizers.
+    wanted
+        Whether it is wanted there: where it is not any more, its finalizers are taken off.
     """
 
     deployment: str
-    held: bool
-    finalizers: tuple[LetGo, ...]
+    let_go: tuple[LetGo, ...]
+    wanted: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +88,7 @@ class Delivery:
     credential
         Its value: the credential's digest.
     holders
-        What puts finalizers on objects of others there.
+        Who puts finalizers on objects of others.
     """
 
     wanted: str
@@ -131,8 +128,8 @@ def read_delivery(environment: Mapping[str, str]) -> Delivery:
         holders=tuple(
             Holder(
                 deployment=one["deployment"],
-                held=one["held"],
-                finalizers=tuple(LetGo(**finalizer) for finalizer in one["finalizers"]),
+                let_go=tuple(LetGo(**finalizer) for finalizer in one["let_go"]),
+                wanted=one["wanted"],
             )
             for one in json.loads(environment.get("UNIT_HOLDERS", "[]"))
         ),
@@ -163,31 +160,27 @@ def deliver(kubectl: Kubectl, request: Request, delivery: Delivery, stdin: str) 
     UnitError
         It would lose something; says what to do.
     """
-    before, objects, recorded = _recorded(kubectl, request)
-    held = {
-        one.deployment
-        for one in delivery.holders
-        if one.held or one.deployment in recorded or _ALL_HELD in recorded
-    }
+    before, objects, held = _recorded(kubectl, request)
+    held |= {one.deployment for one in delivery.holders if one.wanted}
     _refuse_a_jump(before, delivery)
     if delivery.wanted != DIRECT:
         _require_application(kubectl, delivery)
     if delivery.wanted == HANDOVER:
         objects = _handed_over(delivery, stdin)
-        _record(kubectl, request, HANDOVER, objects, held=held)
+        _record(kubectl, request, HANDOVER, objects, held)
         return f"handover: {len(objects)} objects are for both, and Argo CD applies them"
     if delivery.wanted == GITOPS:
         changed = 0
         if before == HANDOVER:
             changed = _give(kubectl, request, delivery, objects)
-        _record(kubectl, request, GITOPS, objects, held=held)
+        _record(kubectl, request, GITOPS, objects, held)
         _place_secrets(kubectl, delivery)
         restarted = _restart(kubectl, delivery)
         for one in delivery.holders:
-            if one.deployment in held and not one.held:
+            if one.deployment in held and not one.wanted:
                 _let_go(kubectl, request, delivery, one)
-                held -= {one.deployment}
-                _record(kubectl, request, GITOPS, objects, held=held)
+                held.discard(one.deployment)
+                _record(kubectl, request, GITOPS, objects, held)
         return f"gitops: {changed} objects are Argo CD's alone now{restarted}"
     if before != HANDOVER:
         return "direct: nothing to hand over"
@@ -273,24 +266,25 @@ def _refuse_a_jump(before: str | None, delivery: Delivery) -> None:
     )
 
 
-def _recorded(kubectl: Kubectl, request: Request) -> tuple[str | None, list[Identity], frozenset[str]]:
-    """Read how things got to the cluster until now (None: none is there yet), which, and what holds."""
+def _recorded(kubectl: Kubectl, request: Request) -> tuple[str | None, list[Identity], set[str]]:
+    """Read how things got to the cluster until now (None: none is there yet), which, and who may hold."""
     here = f"--namespace={request.namespace}"
     found = kubectl.get("configmap", RECORD, here)
     if found is None:
         units = kubectl.get("configmap", here, "--selector=app.kubernetes.io/component=unit")
         names = [item["metadata"]["name"] for item in (units or {}).get("items", [])]
         # Argo CD itself is always applied by this program.
-        return (DIRECT if any(not name.startswith("unit-argo") for name in names) else None), [], frozenset()
+        return (DIRECT if any(not name.startswith("unit-argo") for name in names) else None), [], set()
     try:
         before = found["data"]["delivery"]
         objects = _identities(found["data"]["objects"])
+        held = {str(one) for one in json.loads(found["data"].get(_HELD, "[]"))}
     except (KeyError, TypeError, ValueError):
         raise UnitError(
             f"the ConfigMap {request.namespace}/{RECORD} was changed by somebody and can't be read;"
             " restore it from a backup: without it nobody knows who applies what runs on the cluster"
         ) from None
-    return before, objects, frozenset(found["data"].get(_HELD, "").split())
+    return before, objects, held
 
 
 def _identities(text: str) -> list[Identity]:
@@ -305,7 +299,6 @@ def _record(
     request: Request,
     delivery: str,
     objects: Sequence[Identity],
-    *,
     held: Collection[str] = (),
 ) -> None:
     manifest = {
@@ -322,7 +315,7 @@ def _record(
         },
         "data": {
             "delivery": delivery,
-            **({_HELD: " ".join(sorted(held))} if held else {}),
+            **({_HELD: json.dumps(sorted(held))} if held else {}),
             "objects": json.dumps(
                 [[one.api_version, one.kind, one.namespace, one.name] for one in sorted(objects)]
             ),
@@ -468,9 +461,9 @@ def _dismiss_application(kubectl: Kubectl, delivery: Delivery) -> None:
     kubectl.run("delete", _APPLICATION, name, here, "--ignore-not-found", "--cascade=orphan")
 
 
-def _let_go(kubectl: Kubectl, request: Request, delivery: Delivery, gone: Holder) -> None:
+def _let_go(kubectl: Kubectl, request: Request, delivery: Delivery, of: Holder) -> None:
     """Take off the finalizers of what Argo CD has taken away: no unit is deleted with it."""
-    namespace, _, name = gone.deployment.partition("/")
+    namespace, _, name = of.deployment.partition("/")
     holder = Identity(api_version="apps/v1", kind="Deployment", namespace=namespace, name=name)
     deadline = time.monotonic() + request.wait_seconds
     while kubectl.api.each(kubectl.api.find, [holder]) != [None]:
@@ -481,7 +474,7 @@ def _let_go(kubectl: Kubectl, request: Request, delivery: Delivery, gone: Holder
                 " Synced, and run pulumi up anew"
             )
         time.sleep(_PAUSE_SECONDS)
-    for held in gone.finalizers:
+    for held in of.let_go:
         let_go(kubectl, request, held)
 
 

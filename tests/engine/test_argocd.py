@@ -13,16 +13,16 @@ from components.access import READ, Subject, cluster_role, cluster_role_binding,
 from releases.adaptation import Adaptation
 from releases.catalog import ARGO_CD, ARGO_CD_HA
 from releases.transform import serialize, transform
-from tests.engine.test_openshift import CRDS, RECORDS, definition
-from tests.support.apiserver import control_plane, require_binaries
 from tests.support.argocd import published
-from tests.support.pulumi_project import ROOT, PulumiProject
+from tests.support.cluster_project import CRDS, RECORDS, cluster, cluster_project, definition
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.apiserver import ControlPlane
+    from tests.support.pulumi_project import PulumiProject
 
 PROGRAM = """
 from components.argocd import ArgoCd, ArgoCdArgs
@@ -99,22 +99,15 @@ def without_pods(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
 @pytest.fixture
 def plane(tmp_path: Path) -> Iterator[ControlPlane]:
     """A cluster with our namespace and a tenant's run."""
-    require_binaries("pulumi", "kubectl")
-    (tmp_path / "plane").mkdir()
-    with control_plane(tmp_path / "plane") as running:
-        running.create("/api/v1/namespaces", {"metadata": {"name": "pipeline-service"}})
+    with cluster(tmp_path) as running:
         running.create(CRDS, definition("tekton.dev", "v1", "pipelineruns", "PipelineRun"))
         yield running
 
 
 @pytest.fixture
 def project(plane: ControlPlane, tmp_path: Path) -> PulumiProject:
-    """A project of one cluster's Argo CD, in a folder that has what units are run with."""
-    made = PulumiProject(tmp_path / "project")
-    for part in (".venv", "components", "releases", "units"):
-        (made.directory / part).symlink_to(ROOT / part)
-    (made.directory / "kubeconfig").write_text(plane.kubeconfig())
-    return made
+    """A project of one cluster's Argo CD."""
+    return cluster_project(tmp_path, plane)
 
 
 def write(project: PulumiProject, name: str = ARGO_CD, *, follow: bool = True) -> None:
@@ -131,7 +124,7 @@ def kubectl(project: PulumiProject, user: str, *arguments: str, stdin: object = 
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=120,
     )
     return done.returncode == 0, done.stdout + done.stderr
 
@@ -202,8 +195,7 @@ def test_it_may_deliver_its_content_and_nothing_else(plane: ControlPlane, projec
     project.up()
 
     # All of it, roles and bindings too: it holds what it hands on.
-    applied, said = apply(project, *CONTENT)
-    assert applied, said
+    until(lambda: apply(project, *CONTENT)[0], "applied", lambda: apply(project, *CONTENT)[1])
     for rules, why in (
         ([rule("", ("nodes",), ("delete",))], "attempting to grant RBAC permissions not currently held"),
         ([rule("*", ("*",), ("*",))], "attempting to grant RBAC permissions not currently held"),
@@ -225,9 +217,12 @@ def test_it_may_deliver_its_content_and_nothing_else(plane: ControlPlane, projec
     # Its role allows a run to be written, since Tekton's does; the guard doesn't.
     plane.create("/apis/tekton.dev/v1/namespaces/default/pipelineruns", RUN)
     assert kubectl(project, CONTROLLER, "auth", "can-i", "delete", "pipelineruns.tekton.dev")[0]
+    more = {**RUN, "metadata": {"name": "more"}}
+    dry = ("create", "--dry-run=server", "--filename=-")
+    until(lambda: "never uses it" in kubectl(project, CONTROLLER, *dry, stdin=more)[1], "in force")
     for refused in (
         kubectl(project, CONTROLLER, "delete", "pipelinerun", "run", "--namespace=default"),
-        kubectl(project, CONTROLLER, "create", "--filename=-", stdin={**RUN, "metadata": {"name": "more"}}),
+        kubectl(project, CONTROLLER, "create", "--filename=-", stdin=more),
         kubectl(
             project,
             CONTROLLER,

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from components.gateway_config import CONFIGURATION, REPOSITORIES, TENANTS
+from components.gateway_config import REPOSITORIES, TENANTS
+from components.haproxy import CONFIGURATION
 from components.haproxy_pods import CONFIG_DIGEST, SECRET_DIGEST
 from components.names import EVENTS_NAMESPACE, GATEWAY_NAMESPACE
 from operations.gateway_certificates import make_bundle
@@ -194,6 +195,26 @@ def test_a_changed_map_and_a_changed_secret_start_new_pods_and_nothing_else_does
     second = pod(record(other)[0], "a-gateway-deployment")["annotations"]
     assert second[CONFIG_DIGEST] != first[CONFIG_DIGEST]
     assert second[SECRET_DIGEST] == first[SECRET_DIGEST]
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("a-gateway", {"config", "tls", "mutual-tls", "webhook"}),
+        ("b-events", {"config", "certificates"}),
+    ],
+)
+def test_pods_start_anew_only_when_what_they_read_has_changed(name: str, read: set[str]) -> None:
+    """Both once changed side by side: where the map's change failed, new pods kept the old one for good."""
+    given = environment(
+        CLUSTERS,
+        TENANTS_OF,
+        gateway={**GATEWAY, "tls": {"secret": "certificate"}},
+        pipelinesAsCode={**PAC, "githubApp": APP},
+    )
+    recorder, _ = record(given)
+    after = recorder.named(f"{name}-deployment").dependencies
+    assert {recorder.named(f"{name}-{part}").urn for part in read} <= after
 
 
 def test_policies_let_the_gateway_reach_dns_and_listeners_alone() -> None:
