@@ -188,7 +188,9 @@ def main(arguments: Sequence[str]) -> int:
     files: Path = options.files
     reader = Reader(
         kcp=Server((files / "kcp-url").read_text().strip(), trusting(files / "kcp-ca.crt")),
-        cluster=Server(f"https://{host}:{port}", trusting(options.account / "ca.crt")),
+        cluster=Server(
+            f"https://{f'[{host}]' if ':' in host else host}:{port}", trusting(options.account / "ca.crt")
+        ),
         results=Server(options.results, trusting(files / "results-ca.crt")),
         account=options.account / "token",
     )

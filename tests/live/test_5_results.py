@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from components.names import tenant_namespace
 from components.results_manifests import READER, SERVER, SERVER_PORT
@@ -122,8 +123,20 @@ def _volume(cluster: str) -> str:
     return json.dumps(volume)
 
 
-def _secret(key: str, value: str) -> None:
-    run("pulumi", "config", "set", "--secret", key, "--stack", "dev", stdin=value)
+def _encrypted(values: Mapping[str, str]) -> tuple[str, str]:
+    """Have the engine encrypt values; return what stands for them at the head and at the end of a stack file.
+
+    The engine writes the whole file anew, in its own way: so it gets the file back as it was.
+    """
+    before = STACK_FILE.read_text()
+    for key, value in values.items():
+        run("pulumi", "config", "set", "--secret", key, "--stack", "dev", stdin=value)
+    written = yaml.safe_load(STACK_FILE.read_text())
+    STACK_FILE.write_text(before)
+    salt = "encryptionsalt"
+    head = f"{salt}: {written[salt]}\n" if salt in written and salt not in before else ""
+    keys = [f"pipeline-service:{key}" for key in values]
+    return head, "".join(f"  {key}:\n    secure: {written['config'][key]['secure']}\n" for key in keys)
 
 
 def _tenant(*arguments: str) -> None:
@@ -150,11 +163,16 @@ def site() -> Iterator[Site]:
             start_postgresql(cluster, password, database)
             kubectl(cluster, "apply", "--filename=-", stdin=_volume(cluster))
         tokens_file.write_text("".join(f"{token},{user},{user}\n" for user, token in tokens.items()))
+        head, end = _encrypted(
+            {
+                "results-tls": front.certificate.read_text() + front.key.read_text(),
+                "results-server-tls": server.certificate.read_text() + server.key.read_text(),
+                "results-password": password,
+            }
+        )
         _tenant("add", OTHER, "--cluster", CLUSTER, "--developer-user", "carol")
-        STACK_FILE.write_text(_with_results(STACK_FILE.read_text(), authority.pair.certificate.read_text()))
-        _secret("results-tls", front.certificate.read_text() + front.key.read_text())
-        _secret("results-server-tls", server.certificate.read_text() + server.key.read_text())
-        _secret("results-password", password)
+        with_results = _with_results(STACK_FILE.read_text(), authority.pair.certificate.read_text())
+        STACK_FILE.write_text(head + with_results + end)
         local("up")
         yield Site(authority=authority.pair.certificate, tokens=tokens)
     finally:
