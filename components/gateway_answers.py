@@ -58,6 +58,12 @@ NO_PROVIDER = Answer(
 SEVERAL_PROVIDERS = Answer(
     name="several-providers", status=400, reason="the headers that tell the provider contradict each other"
 )
+UNSIGNED = Answer(
+    name="unsigned-gitea",
+    status=403,
+    reason="nobody checks signatures of Gitea's and Forgejo's events: they are taken only where the"
+    " settings say pipelinesAsCode.acceptUnsignedGitea",
+)
 UNKNOWN_TENANT = Answer(name="unknown-tenant", status=404, reason="there is no such tenant")
 CONTENT_TYPE = Answer(
     name="unsupported-content-type",
@@ -112,6 +118,7 @@ ANSWERS: Final = (
     METHOD,
     NO_PROVIDER,
     SEVERAL_PROVIDERS,
+    UNSIGNED,
     UNKNOWN_TENANT,
     CONTENT_TYPE,
     TOO_LARGE,

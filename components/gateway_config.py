@@ -155,6 +155,8 @@ class Routing:
         Whether the gateway itself ends TLS.
     signed
         Whether it knows the GitHub App's webhook secret, and refuses what isn't signed with it.
+    unsigned_gitea
+        Whether events of Gitea and Forgejo are taken, whose signatures nobody checks.
     """
 
     listeners: Mapping[str, Listener]
@@ -166,6 +168,7 @@ class Routing:
     events_per_repository: int
     tls: bool = False
     signed: bool = False
+    unsigned_gitea: bool = False
     places: Places = field(default_factory=Places)
 
 
@@ -284,6 +287,9 @@ def _rules(routing: Routing) -> Iterator[str]:
     yield _refuse(answers.UNKNOWN_PATH, "!at_root !at_tenant")
     yield _refuse(answers.METHOD, "!METH_POST")
     yield from _provider()
+    if not routing.unsigned_gitea:
+        # Admission can't see to it: the header alone makes it Gitea's, whatever the Repository's type.
+        yield _refuse(answers.UNSIGNED, "is_gitea")
     yield from _forwarded()
     # -- a tenant's own path: passed on while it comes in
     yield "http-request set-var(txn.tenant) path,field(3,/) if at_tenant"

@@ -117,6 +117,7 @@ def routing(environment: LoadedEnvironment, cluster: str) -> Routing:
         events_per_repository=gateway.rate_limits.per_repository,
         tls=gateway.tls is not None and not gateway.exposure.ends_tls,
         signed=_webhook_secret(environment) is not None,
+        unsigned_gitea=settings.pipelines_as_code.accept_unsigned_gitea,
     )
 
 

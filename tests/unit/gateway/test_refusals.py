@@ -254,13 +254,26 @@ def test_with_the_apps_secret_only_what_github_signed_gets_through(
         assert len(listener.delivered) == before
         # Webhooks of single repositories have secrets of their own, which Pipelines as Code looks at.
         assert gateway.send("/tenants/team", body, github()).status == 202
-        gitea = {"X-Gitea-Event-Type": "push", "X-GitHub-Event": "push", **JSON}
-        assert gateway.send("/", body, gitea).status == 202
         text = gateway.log_file.read_text()
         assert SECRET not in text
         assert base64.b64encode(SECRET.encode()).decode() not in text
     for file in tmp_path.iterdir():
         assert SECRET not in file.read_text()
+
+
+def test_events_of_gitea_are_taken_only_where_the_settings_take_the_risk(
+    gateway: RunningGateway, routing: Routing, listener: FakeListener, tmp_path: Path
+) -> None:
+    """The header alone makes it Gitea's for Pipelines as Code, which then checks no signature."""
+    gitea = github(**{"X-Gitea-Event-Type": "push"})
+    before = len(listener.delivered)
+    for path in ("/", "/tenants/team"):
+        answer = gateway.send(path, push(URL), gitea)
+        assert (answer.status, answer.error) == (403, "unsigned-gitea")
+    assert len(listener.delivered) == before
+    with running(replace(routing, unsigned_gitea=True, places=places(tmp_path))) as taking:
+        for path in ("/", "/tenants/team"):
+            assert taking.send(path, push(URL), gitea).status == 202
 
 
 def test_only_allowed_sources_are_heard_and_a_proxy_is_believed_only_where_it_is_trusted(

@@ -72,6 +72,7 @@ def routing(listeners: dict[str, FakeListener], tmp_path_factory: pytest.TempPat
         body_limit=LIMIT,
         events_per_source=1_000_000,
         events_per_repository=1_000_000,
+        unsigned_gitea=True,
         places=places(tmp_path_factory.mktemp("gateway")),
     )
 
@@ -295,7 +296,7 @@ def test_haproxy_accepts_what_is_written_for_every_choice(routing: Routing, tmp_
     networks = tuple(f"10.{number // 250}.{number % 250}.0/24" for number in range(500))
     for number, changed in enumerate(
         (
-            replace(routing, signed=True),
+            replace(routing, signed=True, unsigned_gitea=False),
             replace(routing, tls=True),
             replace(routing, body_limit=25 * 1024 * 1024),
             replace(routing, allowed_sources=("192.0.2.0/24", "2001:db8::/32")),

@@ -81,6 +81,14 @@ def test_each_tenant_leads_to_its_one_cluster() -> None:
     assert "lost.example.com" not in text
 
 
+@pytest.mark.parametrize("accepted", [False, True])
+def test_events_of_gitea_are_refused_unless_the_settings_accept_them(accepted: bool) -> None:  # noqa: FBT001 -- a case
+    pipelines_as_code = {**PAC, "acceptUnsignedGitea": accepted}
+    given = environment(CLUSTERS, TENANTS_OF, gateway=GATEWAY, pipelinesAsCode=pipelines_as_code)
+    text = data(record(given)[0], "a-gateway-config")[CONFIGURATION]
+    assert ("str(unsigned-gitea)" in text) is not accepted
+
+
 def test_a_gateway_and_events_listeners_stand_where_they_are_needed() -> None:
     recorder, outputs = record(settings())
     kinds = {
