@@ -70,6 +70,11 @@ CONTENT_TYPE = Answer(
     status=415,
     reason="let the webhook send application/json",
 )
+LENGTH = Answer(
+    name="length-required",
+    status=411,
+    reason="on a tenant's path an event tells its length by Content-Length, and does not come in chunks",
+)
 TOO_LARGE = Answer(
     name="body-too-large",
     status=413,
@@ -121,6 +126,7 @@ ANSWERS: Final = (
     UNSIGNED,
     UNKNOWN_TENANT,
     CONTENT_TYPE,
+    LENGTH,
     TOO_LARGE,
     SIGNATURE,
     NO_REPOSITORY,

@@ -293,6 +293,8 @@ def _rules(routing: Routing) -> Iterator[str]:
     yield from _forwarded()
     # -- a tenant's own path: passed on while it comes in
     yield "http-request set-var(txn.tenant) path,field(3,/) if at_tenant"
+    # In chunks, it would have no limit, since it isn't waited for; and Pipelines as Code has none.
+    yield _refuse(answers.LENGTH, "at_tenant { req.fhdr_cnt(Transfer-Encoding) gt 0 }")
     yield _refuse(answers.TOO_LARGE, f"at_tenant {{ req.body_size gt {TENANT_BODY_LIMIT} }}")
     yield from _repository(routing)
     # -- the tenant's cluster

@@ -120,6 +120,8 @@ class FakeListener:
                 if (length := self.headers.get("content-length")) is not None:
                     return self.rfile.read(int(length))
                 body = b""
+                if "transfer-encoding" not in self.headers:
+                    return body
                 while size := int(self.rfile.readline(), 16):
                     body += self.rfile.read(size)
                     self.rfile.readline()

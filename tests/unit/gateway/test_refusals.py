@@ -150,11 +150,12 @@ def test_it_is_refused_with_a_reason(  # noqa: PLR0913, PLR0917 -- a request and
         b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nnot hexadecimal\r\n",
         b"POST / HTTP/1.1\r\nHost: x\r\nBad Header: y\r\n\r\n",
         b"POST / HTTP/9.9\r\nHost: x\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"POST /\x00tenants HTTP/1.1\r\nHost: x\r\n\r\n",
         b"POST / HTTP/1.1\r\n" + b"".join(b"X-%d: y\r\n" % number for number in range(200)) + b"\r\n",
     ],
-    ids=["two lengths", "bad chunk", "bad header", "bad version", "tls", "nul", "many headers"],
+    ids=["two lengths", "bad chunk", "bad header", "bad version", "http/2", "tls", "nul", "many headers"],
 )
 def test_what_is_no_http_or_contradicts_itself_is_a_bad_request(
     request_bytes: bytes, gateway: RunningGateway, listener: FakeListener

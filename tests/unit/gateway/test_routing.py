@@ -225,6 +225,20 @@ def test_a_tenants_own_path_takes_as_much_as_github_sends(
     assert gateway.send("/tenants/team-2", b"x" * size, github()).status == status
 
 
+@pytest.mark.parametrize("size", [1000, 40_000_000])
+def test_a_tenants_own_path_takes_nothing_in_chunks_which_have_no_limit(
+    size: int, gateway: RunningGateway, listeners: dict[str, FakeListener]
+) -> None:
+    """Of 40 MB all arrived, and Pipelines as Code would have read them into memory."""
+    answer = gateway.send("/tenants/team-2", b"x" * size, github("chunks"), chunked=True)
+    assert (answer.status, answer.error) == (411, "length-required")
+    assert "chunks" not in listeners["c"].ids()
+    # Without a body at all there is no length to tell.
+    assert gateway.raw(b"POST /tenants/team-2/incoming?x=1 HTTP/1.1\r\nHost: x\r\n\r\n").startswith(
+        b"HTTP/1.1 202 "
+    )
+
+
 def test_a_suspended_tenants_events_are_refused_with_the_reason(gateway: RunningGateway) -> None:
     for path in ("/", f"/tenants/team-{TENANTS - 1}"):
         body = push(f"https://{HOSTS[0]}/team-{TENANTS - 1}/app-0")
