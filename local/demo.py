@@ -120,17 +120,9 @@ def run_demo(root: Path, stack: str, console: Console, *, seconds: float = SECON
     SettingsError
         When the stack's settings are wrong.
     """
-    outputs = json.loads(
-        run(
-            ["pulumi", "stack", "output", "tenants", "--json", "--stack", stack],
-            what="reading the stack's output `tenants` (run `make up` first)",
-            directory=root,
-        ),
-    )
-    settings = read_stack_file(root / f"Pulumi.{stack}.yaml")
+    settings, outputs = read_stack(root, stack)
     tenant = demo_tenant(settings, outputs, root)
-    # What a tenant names is left as it is, so whoever has a mirror names that.
-    image = ImageRules(mirrors=settings.image_repository.mirrors).image(BUSYBOX_IMAGE)
+    image = image_of_steps(settings)
     say(
         console,
         f"tenant {TENANT}: user {tenant.user}, workspace {tenant.workspace}, cluster {tenant.cluster}",
@@ -160,6 +152,24 @@ def run_demo(root: Path, stack: str, console: Console, *, seconds: float = SECON
         f"The run stays. To delete it: {shlex.join((*tenant.as_user, 'delete', 'pipelinerun', name))}",
     )
     return 0 if state else 1
+
+
+def read_stack(root: Path, stack: str) -> tuple[EnvironmentSettings, Mapping[str, Any]]:
+    """Read the settings of a stack, and its output `tenants`."""
+    outputs = json.loads(
+        run(
+            ["pulumi", "stack", "output", "tenants", "--json", "--stack", stack],
+            what="reading the stack's output `tenants` (run `make up` first)",
+            directory=root,
+        ),
+    )
+    return read_stack_file(root / f"Pulumi.{stack}.yaml"), outputs
+
+
+def image_of_steps(settings: EnvironmentSettings) -> str:
+    """Name the image of the demonstrations' steps."""
+    # What a tenant names is left as it is, so whoever has a mirror names that.
+    return ImageRules(mirrors=settings.image_repository.mirrors).image(BUSYBOX_IMAGE)
 
 
 def demo_tenant(settings: EnvironmentSettings, outputs: Mapping[str, Any], root: Path) -> DemoTenant:

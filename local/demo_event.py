@@ -25,10 +25,12 @@ from local.demo import (
     Object,
     demo_tenant,
     follow,
+    image_of_steps,
     kubectl,
     live_line,
     pipeline_run,
     print_logs,
+    read_stack,
     say,
     succeeded,
     summary,
@@ -36,9 +38,6 @@ from local.demo import (
 from local.errors import LocalError
 from local.git_provider.provider import GitProvider
 from local.git_provider.server import served
-from local.images import BUSYBOX_IMAGE
-from releases.images import ImageRules
-from stacks.loader import read_stack_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -195,16 +194,8 @@ def run_demo_event(  # noqa: PLR0913 -- where it takes place, and how long
     SettingsError
         The stack's settings are wrong.
     """
-    outputs = json.loads(
-        run(
-            ["pulumi", "stack", "output", "tenants", "--json", "--stack", stack],
-            what="reading the stack's output `tenants` (run `make up` first)",
-            directory=root,
-        ),
-    )
-    settings = read_stack_file(root / f"Pulumi.{stack}.yaml")
+    settings, outputs = read_stack(root, stack)
     place = event_tenant(settings, outputs, root)
-    image = ImageRules(mirrors=settings.image_repository.mirrors).image(BUSYBOX_IMAGE)
     provider = GitProvider(folder)
     provider.sender.names.update(gateway_origin(settings, root, place.events_url))
     repository = provider.add_repository(place.repository)
@@ -213,7 +204,7 @@ def run_demo_event(  # noqa: PLR0913 -- where it takes place, and how long
     with served(provider, machine) as api, reachable(root, place, api, console):
         connected = Connected(root=root, place=place, provider=provider, hook=hook, repository=repository)
         with connected.repository_object(console):
-            return _push(connected, image, console, seconds)
+            return _push(connected, image_of_steps(settings), console, seconds)
 
 
 @dataclass(frozen=True, kw_only=True)

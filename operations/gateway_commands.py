@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -21,6 +22,7 @@ from operations.pulumi_cli import PulumiCli
 from operations.redeliver import Also, Result, Row, Wish
 from operations.stack_file import StackFile
 from operations.tables import Listing, console, show_listing
+from releases.files import RUN_FOLDER
 from stacks.gateway_sources import route_hosts
 from stacks.loader import read_stack_file
 from stacks.problems import SettingsError, nearest
@@ -125,7 +127,9 @@ def redeliver_command(  # noqa: PLR0913 -- one parameter for each option
         for name in dict.fromkeys(tenant or ()):
             hooks += _tenant_hooks(settings, name, _gateway(pulumi), given)
         _check_chosen(hooks)
-        rows = redeliver.redeliver(hooks, wish)
+        sending = nullcontext() if dry_run else redeliver.alone(path.parent / RUN_FOLDER / stack)
+        with sending:
+            rows = redeliver.redeliver(hooks, wish)
     except (OperationError, SettingsError) as error:
         _say(f"gateway redeliver: {error}")
         raise typer.Exit(1) from error

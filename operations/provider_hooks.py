@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 
 from operations.deliveries import Attempt
 from operations.errors import OperationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from operations.provider_api import ProviderApi
 
@@ -44,71 +44,52 @@ _OWN: Final[Mapping[Provider, str]] = {Provider.GITHUB: "/api/v3", Provider.GITL
 """Where the API of a provider's own server is."""
 
 
-class Hook(Protocol):
-    """A webhook."""
-
-    @property
-    def name(self) -> str:
-        """What it is called in reports."""
-
-    @property
-    def api(self) -> ProviderApi:
-        """The API that is asked."""
-
-    def pages(self) -> Iterator[list[Attempt]]:
-        """List attempts to deliver, newest first, page by page."""
-
-    def send(self, attempt: Attempt) -> None:
-        """Have an attempt's event sent again; what came of it is listed sooner or later."""
-
-
 @dataclass(frozen=True, kw_only=True)
-class GitHubHook:
-    """A webhook of a repository at GitHub, or of a GitHub App.
+class Hook:
+    """A webhook.
 
     Attributes
     ----------
-    name, api
-        As of `Hook`.
+    name
+        What it is called in reports.
+    api
+        The API that is asked.
     path
         Path of its deliveries.
+    resend
+        Path, below that of a delivery, by which it is sent again.
+    read
+        Reads a delivery.
     """
 
     name: str
     api: ProviderApi
     path: str
+    resend: str
+    read: Callable[[Object], Attempt]
 
     def pages(self) -> Iterator[list[Attempt]]:
-        """List attempts to deliver."""
+        """List attempts to deliver, newest first, page by page."""
         for page in self.api.pages(f"{self.path}?per_page={_PER_PAGE}"):
-            yield [_of_github(one) for one in page]
+            yield [self.read(one) for one in page]
 
     def send(self, attempt: Attempt) -> None:
-        """Have an attempt's event sent again."""
-        self.api.post(f"{self.path}/{attempt.number}/attempts")
+        """Have an attempt's event sent again; what came of it is listed sooner or later."""
+        self.api.post(f"{self.path}/{attempt.number}/{self.resend}")
 
 
-def app_hook(api: ProviderApi, app: int) -> GitHubHook:
+def app_hook(api: ProviderApi, app: int) -> Hook:
     """Return the hook of a GitHub App, whose key is the API's credential."""
-    return GitHubHook(name=f"App {app}", api=api, path="/app/hook/deliveries")
+    return _github_hook(api, f"App {app}", "/app/hook")
 
 
-@dataclass(frozen=True, kw_only=True)
-class GitLabHook:
-    """A webhook of a project at GitLab; attributes as of `GitHubHook`."""
+def _github_hook(api: ProviderApi, name: str, path: str) -> Hook:
+    return Hook(name=name, api=api, path=f"{path}/deliveries", resend="attempts", read=_of_github)
 
-    name: str
-    api: ProviderApi
-    path: str
 
-    def pages(self) -> Iterator[list[Attempt]]:
-        """List attempts to deliver, of the seven days that GitLab keeps."""
-        for page in self.api.pages(f"{self.path}?per_page={_PER_PAGE}"):
-            yield [_of_gitlab(one) for one in page]
-
-    def send(self, attempt: Attempt) -> None:
-        """Have an attempt's event sent again: five times a minute, so this may take its time."""
-        self.api.post(f"{self.path}/{attempt.number}/resend")
+def _gitlab_hook(api: ProviderApi, name: str, path: str) -> Hook:
+    # GitLab lists seven days of them, and sends five a minute again.
+    return Hook(name=name, api=api, path=f"{path}/events", resend="resend", read=_of_gitlab)
 
 
 def provider_of(repository: str, given: Provider | None, api_url: str | None) -> tuple[Provider, str]:
@@ -158,21 +139,16 @@ def repository_hooks(api: ProviderApi, provider: Provider, repository: str, gate
     OperationError
         The API refuses to tell, or there is none.
     """
+    github = provider is Provider.GITHUB
+    hook = _github_hook if github else _gitlab_hook
     path = urlsplit(repository).path.strip("/").removesuffix(".git")
-    base = (
-        f"/repos/{path}/hooks" if provider is Provider.GITHUB else f"/projects/{quote(path, safe='')}/hooks"
-    )
-    found: list[Hook] = []
+    base = f"/repos/{path}/hooks" if github else f"/projects/{quote(path, safe='')}/hooks"
+    found = []
     for page in api.pages(f"{base}?per_page={_PER_PAGE}"):
         for one in page:
-            url = one["config"].get("url", "") if provider is Provider.GITHUB else one["url"]
-            if not f"{url}/".startswith(f"{gateway.rstrip('/')}/"):
-                continue
-            name = f"{path} hook {one['id']}"
-            if provider is Provider.GITHUB:
-                found.append(GitHubHook(name=name, api=api, path=f"{base}/{one['id']}/deliveries"))
-            else:
-                found.append(GitLabHook(name=name, api=api, path=f"{base}/{one['id']}/events"))
+            url = one["config"].get("url", "") if github else one["url"]
+            if f"{url}/".startswith(f"{gateway.rstrip('/')}/"):
+                found.append(hook(api, f"{path} hook {one['id']}", f"{base}/{one['id']}"))
     if not found:
         raise OperationError(f"{repository}: no webhook there leads to {gateway}; make one (docs/gateway.md)")
     return found

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -14,7 +16,8 @@ from operations.deliveries import Event, Outcome, read_attempts
 from operations.errors import OperationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from operations.provider_hooks import Hook
 
@@ -120,6 +123,35 @@ def read_since(text: str) -> timedelta | datetime:
             f"--since {text}: neither a length of time nor a time; write 90m, 2h, 3d or 2026-01-31T12:00:00Z"
         ) from None
     return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Let no other run on this machine send anything for the same stack meanwhile.
+
+    Between the look at what was delivered and the sending, two runs would both send an event, and no provider
+    tells one from the other. The lock ends with the process, however that ends.
+
+    Parameters
+    ----------
+    folder
+        The stack's folder for what runs leave behind.
+
+    Raises
+    ------
+    OperationError
+        There is such a run.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "redeliver.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OperationError(
+                f"another run for stack {folder.name} is at work on this machine, and the two might send an"
+                " event twice; nothing was sent; wait until it ends, and run this again"
+            ) from None
+        yield
 
 
 class Redelivery:

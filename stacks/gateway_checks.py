@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _MAP_BYTES: Final = 900_000
 """What the map of repositories may have: it lies in a ConfigMap, of 1 MiB in all."""
 
-_PROXIED: Final = (Exposure.INGRESS, Exposure.HTTP_ROUTE, Exposure.ROUTE)
+_PROXIED: Final = tuple(one for one in Exposure if one.ends_tls)
 
 
 def check(sections: Entry) -> Iterator[Problem]:

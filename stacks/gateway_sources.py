@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from components.exposure import EventsExposure
-from stacks.mutual_tls import HOW_TO, BundleError, MutualTls, read_bundle
+from stacks.mutual_tls import HOW_TO, PRIVATE_KEY, BundleError, MutualTls, extension, read_bundle
 from stacks.problems import Problem, key_path, shown
 from stacks.secret_sources import read_secret
 
@@ -21,10 +20,6 @@ if TYPE_CHECKING:
 
     from stacks.partial import Entry
     from stacks.settings import EnvironmentSettings
-
-_KEY: Final = re.compile(
-    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----\n?", re.DOTALL
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,14 +113,14 @@ def route_hosts(settings: EnvironmentSettings) -> list[str]:
 
 def _certificate(text: str, host: str) -> tuple[str, str]:
     """Take a certificate with its chain, and its key, apart."""
-    found = _KEY.search(text)
+    found = PRIVATE_KEY.search(text)
     if found is None:
         raise ValueError("holds no private key")
     try:
         key = serialization.load_pem_private_key(found[0].encode(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise ValueError("holds a private key that is broken, or has a password") from None
-    chain = _KEY.sub("", text)
+    chain = PRIVATE_KEY.sub("", text)
     try:
         leaf = x509.load_pem_x509_certificates(chain.encode())[0]
     except ValueError:
@@ -134,10 +129,9 @@ def _certificate(text: str, host: str) -> tuple[str, str]:
         raise ValueError("holds a private key that is not its first certificate's")
     if leaf.not_valid_after_utc <= datetime.now(UTC):
         raise ValueError(f"holds a certificate that ended {leaf.not_valid_after_utc:%Y-%m-%d}")
-    try:
-        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        raise ValueError("holds a certificate without names") from None
+    names = extension(leaf, x509.SubjectAlternativeName)
+    if names is None:
+        raise ValueError("holds a certificate without names")
     wanted = {host, f"*.{host.partition('.')[2]}"}
     if not wanted & set(names.get_values_for_type(x509.DNSName)):
         raise ValueError(f"holds a certificate that has not the name {host}")

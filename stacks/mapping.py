@@ -1,4 +1,10 @@
-"""From settings to the arguments of components."""
+"""From settings to the arguments of components.
+
+What parameters mean, here and in all modules `mapping_…`, where a function says no more of them:
+`environment` is the environment; `settings` are its settings, or the part of them that the type names;
+`cluster`, `tenant` and `release` are names; `provider` is the API server of the cluster; and `after` is what
+must be there before what is made, and stay until it is gone.
+"""
 
 from __future__ import annotations
 
@@ -81,13 +87,7 @@ def tenant_access(settings: AccessSettings) -> TenantAccess:
 
 
 def tenant_quota(settings: QuotaSettings) -> TenantQuota:
-    """Say how much a tenant may store and run.
-
-    Parameters
-    ----------
-    settings
-        The quota.
-    """
+    """Say how much a tenant may store and run."""
     return TenantQuota(
         pipeline_runs=settings.pipeline_runs,
         cpu=settings.cpu,
@@ -98,28 +98,14 @@ def tenant_quota(settings: QuotaSettings) -> TenantQuota:
 
 
 def tenant_network(settings: NetworkSettings) -> TenantNetwork:
-    """Say what a tenant's pods may reach.
-
-    Parameters
-    ----------
-    settings
-        The network.
-    """
+    """Say what a tenant's pods may reach."""
     # In an order that doesn't depend on the file's.
     allowed = tuple(sorted(set(settings.allowed_egress)))
     return TenantNetwork(egress=None if settings.egress is Egress.OPEN else allowed)
 
 
 def tenant_room(environment: LoadedEnvironment, tenant: str) -> TenantRoom:
-    """Say how much a tenant runs.
-
-    Parameters
-    ----------
-    environment
-        The environment.
-    tenant
-        Name of the tenant.
-    """
+    """Say how much a tenant runs."""
     settings = environment.settings.tenants[tenant]
     return TenantRoom(
         path=environment.settings.tenant_path(tenant),
@@ -165,30 +151,14 @@ def tenant_place(
 
 
 def protected(environment: LoadedEnvironment, tenant: str) -> bool:
-    """Tell whether what a tenant has is protected from deletion.
-
-    Parameters
-    ----------
-    environment
-        The environment.
-    tenant
-        Name of the tenant.
-    """
+    """Tell whether what a tenant has is protected from deletion."""
     settings = environment.settings
     # A program can't see an entry that is gone: who leaves loses the protection while it stands.
     return settings.deletion_protection and settings.tenants[tenant].retired is None
 
 
 def agent_pods(environment: LoadedEnvironment, cluster: str) -> AgentPods:
-    """Say how the pods of a cluster's syncer are made.
-
-    Parameters
-    ----------
-    environment
-        The environment.
-    cluster
-        Name of the cluster.
-    """
+    """Say how the pods of a cluster's syncer are made."""
     settings = environment.settings.syncer
     version = environment.release(cluster, API_SYNCAGENT_CRDS).version
     return AgentPods(
@@ -203,29 +173,13 @@ def agent_pods(environment: LoadedEnvironment, cluster: str) -> AgentPods:
 
 
 def pod_user(environment: LoadedEnvironment, cluster: str) -> int | None:
-    """Name the user and group of our own pods on a cluster; None where the cluster assigns them.
-
-    Parameters
-    ----------
-    environment
-        The environment.
-    cluster
-        Name of the cluster.
-    """
+    """Name the user and group of our own pods on a cluster; None where the cluster assigns them."""
     openshift = environment.settings.compute_clusters[cluster].distribution is Distribution.OPENSHIFT
     return None if openshift else NOBODY
 
 
 def retention_pods(environment: LoadedEnvironment, cluster: str) -> RetentionPods:
-    """Say how the pods that prune finished runs of a cluster's tenants are made.
-
-    Parameters
-    ----------
-    environment
-        The environment.
-    cluster
-        Name of the cluster.
-    """
+    """Say how the pods that prune finished runs of a cluster's tenants are made."""
     return RetentionPods(
         image=environment.images.rules.image(PYTHON_IMAGE),
         user=pod_user(environment, cluster),
@@ -287,19 +241,7 @@ def tekton(
     *,
     after: tuple[pulumi.Resource, ...],
 ) -> ReleaseArgs | OpenShiftPipelinesArgs:
-    """Say how Tekton comes to a cluster: as a release, or on OpenShift by its operator.
-
-    Parameters
-    ----------
-    environment
-        The environment.
-    cluster
-        Name of the cluster.
-    provider
-        API server of the cluster.
-    after
-        What must be there before it, and stay until it is gone.
-    """
+    """Say how Tekton comes to a cluster: as a release, or on OpenShift by its operator."""
     settings = environment.settings.compute_clusters[cluster]
     if settings.distribution is not Distribution.OPENSHIFT:
         return release_args(environment, cluster, TEKTON_PIPELINES, provider, after=after)
@@ -322,19 +264,7 @@ def beside_pipelines(
     *,
     after: tuple[pulumi.Resource, ...],
 ) -> tuple[ReleaseArgs, ...]:
-    """Say which releases come to a cluster after Tekton Pipelines and work with it, in their order.
-
-    Parameters
-    ----------
-    environment
-        The environment.
-    cluster
-        Name of the cluster.
-    provider
-        API server of the cluster.
-    after
-        What must be there before them, and stay until they are gone.
-    """
+    """Say which releases come to a cluster after Tekton Pipelines and work with it, in their order."""
     wanted = environment.prepared[cluster]
     names = [name for name in beside(environment.settings) if name in wanted]
     return tuple(
@@ -363,21 +293,7 @@ def release_args(
     *,
     after: tuple[pulumi.Resource, ...],
 ) -> ReleaseArgs:
-    """Say how a release stands on a cluster.
-
-    Parameters
-    ----------
-    environment
-        The environment.
-    cluster
-        Name of the cluster.
-    release
-        Name of the release.
-    provider
-        API server of the cluster.
-    after
-        What must be there before it, and stay until it is gone.
-    """
+    """Say how a release stands on a cluster."""
     settings = environment.settings.compute_clusters[cluster]
     prepared = environment.release(cluster, release)
     return ReleaseArgs(

@@ -1,4 +1,7 @@
-"""From settings to Argo CD: what is changed in its release, and the arguments of its component."""
+"""From settings to Argo CD: what is changed in its release, and the arguments of its component.
+
+Parameters mean what `stacks.mapping` says of them.
+"""
 
 from __future__ import annotations
 
@@ -29,15 +32,7 @@ if TYPE_CHECKING:
 
 
 def config_maps(settings: EnvironmentSettings, cluster: str) -> Mapping[str, Mapping[str, str]]:
-    """Say what the settings set in the ConfigMaps of a cluster's Argo CD.
-
-    Parameters
-    ----------
-    settings
-        The settings.
-    cluster
-        Name of the cluster.
-    """
+    """Say what the settings set in the ConfigMaps of a cluster's Argo CD."""
     argocd, gitops = settings.argocd, settings.gitops
     config = {
         "timeout.reconciliation": f"{argocd.sync_interval_seconds}s",
@@ -55,15 +50,7 @@ def config_maps(settings: EnvironmentSettings, cluster: str) -> Mapping[str, Map
 
 
 def adaptation(settings: EnvironmentSettings, cluster: str) -> Adaptation:
-    """Say what the settings change of a cluster's Argo CD.
-
-    Parameters
-    ----------
-    settings
-        The settings.
-    cluster
-        Name of the cluster.
-    """
+    """Say what the settings change of a cluster's Argo CD."""
     return Adaptation(
         config_maps=config_maps(settings, cluster),
         assigned_users=settings.compute_clusters[cluster].distribution is Distribution.OPENSHIFT,
@@ -71,13 +58,7 @@ def adaptation(settings: EnvironmentSettings, cluster: str) -> Adaptation:
 
 
 def policy(settings: ArgoCdSettings) -> str:
-    """Write who may do what in Argo CD, in the form of its `policy.csv`.
-
-    Parameters
-    ----------
-    settings
-        The settings of Argo CD.
-    """
+    """Write who may do what in Argo CD, in the form of its `policy.csv`."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     for groups, role in ((settings.admins.groups, "role:admin"), (settings.viewers.groups, "role:readonly")):

@@ -1,4 +1,7 @@
-"""From settings to how things get to a cluster."""
+"""From settings to how things get to a cluster.
+
+Parameters mean what `stacks.mapping` says of them.
+"""
 
 from __future__ import annotations
 
@@ -82,13 +85,6 @@ def delivery(
 
 def places(environment: LoadedEnvironment, cluster: str) -> list[str]:
     """Name the namespaces that a cluster's Argo CD applies and that hold Secrets of this program.
-
-    Parameters
-    ----------
-    environment
-        The environment.
-    cluster
-        Name of the cluster.
 
     Returns
     -------

@@ -1,4 +1,7 @@
-"""From settings to the arguments of the gateway and of events listeners."""
+"""From settings to the arguments of the gateway and of events listeners.
+
+Parameters mean what `stacks.mapping` says of them.
+"""
 
 from __future__ import annotations
 
@@ -32,13 +35,7 @@ if TYPE_CHECKING:
 
 
 def url(settings: EnvironmentSettings) -> str | None:
-    """Name the address by which Git providers reach the gateway; None without one.
-
-    Parameters
-    ----------
-    settings
-        The settings.
-    """
+    """Name the address by which Git providers reach the gateway; None without one."""
     gateway = settings.gateway
     if not gateway.clusters:
         return None
@@ -48,43 +45,19 @@ def url(settings: EnvironmentSettings) -> str | None:
 
 
 def listens(settings: EnvironmentSettings, cluster: str) -> bool:
-    """Tell whether a cluster has an events listener, for gateways on other clusters.
-
-    Parameters
-    ----------
-    settings
-        The settings.
-    cluster
-        Name of the cluster.
-    """
+    """Tell whether a cluster has an events listener, for gateways on other clusters."""
     elsewhere = set(settings.gateway.clusters) - {cluster}
     return bool(elsewhere) and settings.compute_clusters[cluster].events is not None
 
 
 def events_url(settings: EnvironmentSettings, cluster: str) -> str | None:
-    """Name the address of a cluster's events listener; None without one.
-
-    Parameters
-    ----------
-    settings
-        The settings.
-    cluster
-        Name of the cluster.
-    """
+    """Name the address of a cluster's events listener; None without one."""
     events = settings.compute_clusters[cluster].events
     return f"https://{events.host}:{events.port}" if events and listens(settings, cluster) else None
 
 
 def routing(environment: LoadedEnvironment, cluster: str) -> Routing:
-    """Say what the gateway on a cluster does.
-
-    Parameters
-    ----------
-    environment
-        The environment.
-    cluster
-        Name of the cluster.
-    """
+    """Say what the gateway on a cluster does."""
     settings = environment.settings
     gateway = settings.gateway
     listeners = {}
@@ -128,19 +101,7 @@ def gateway(
     *,
     after: tuple[pulumi.Resource, ...],
 ) -> GatewayArgs:
-    """Say how a gateway stands on a cluster.
-
-    Parameters
-    ----------
-    environment
-        The environment.
-    cluster
-        Name of the cluster.
-    provider
-        API server of the cluster.
-    after
-        What must be there before it, and stay until it is gone.
-    """
+    """Say how a gateway stands on a cluster."""
     return GatewayArgs(
         cluster=provider,
         routing=routing(environment, cluster),
@@ -159,19 +120,7 @@ def events_listener(
     *,
     after: tuple[pulumi.Resource, ...],
 ) -> EventsListenerArgs:
-    """Say how an events listener stands on a cluster.
-
-    Parameters
-    ----------
-    environment
-        The environment.
-    cluster
-        Name of the cluster.
-    provider
-        API server of the cluster.
-    after
-        What must be there before it, and stay until it is gone.
-    """
+    """Say how an events listener stands on a cluster."""
     return EventsListenerArgs(
         cluster=provider,
         front=_events_front(environment, cluster),
@@ -183,15 +132,7 @@ def events_listener(
 
 
 def own_objects(environment: LoadedEnvironment, cluster: str) -> dict[str, list[Manifest]]:
-    """Make the objects of both on a cluster, by folder, where no secret is known.
-
-    Parameters
-    ----------
-    environment
-        The environment.
-    cluster
-        Name of the cluster.
-    """
+    """Make the objects of both on a cluster, by folder, where no secret is known."""
     place = mapping_pipelines_as_code.namespace(environment.settings, cluster)
     pods = _pods(environment, cluster)
     made = {}

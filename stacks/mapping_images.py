@@ -1,4 +1,7 @@
-"""From the settings of images to what carries them: Secrets, a policy, and Tekton's configuration."""
+"""From the settings of images to what carries them: Secrets, a policy, and Tekton's configuration.
+
+Parameters mean what `stacks.mapping` says of them.
+"""
 
 from __future__ import annotations
 
@@ -60,26 +63,13 @@ def pull_secret(environment: LoadedEnvironment) -> pulumi.Input[str] | None:
     """Make the content of the Secrets with which images are pulled: base64, and secret; None without any.
 
     Where it isn't known, as where no Secret is made, it is empty.
-
-    Parameters
-    ----------
-    environment
-        The environment.
     """
     held = environment.images.pull_secret
     return held if not held else pulumi.Output.secret(base64.b64encode(held.encode()).decode())
 
 
 def allowed_images(settings: EnvironmentSettings, cluster: str) -> tuple[str, ...]:
-    """List the beginnings of the names of images that the pods of a cluster's tenants may use; none: all.
-
-    Parameters
-    ----------
-    settings
-        The settings.
-    cluster
-        Name of the cluster.
-    """
+    """List the beginnings of the names of images that the pods of a cluster's tenants may use; none: all."""
     allowed = set(settings.image_repository.allowed_registries)
     if allowed and settings.compute_clusters[cluster].distribution is Distribution.OPENSHIFT:
         allowed |= set(openshift_pipelines.REPOSITORIES)
@@ -91,13 +81,6 @@ def image_policy(environment: LoadedEnvironment, cluster: str) -> ImagePolicy:
 
     What Tekton puts into them is named as it is published and as it is installed: while a mirror is put in,
     or taken out, one of the two is what its controller still uses.
-
-    Parameters
-    ----------
-    environment
-        The environment.
-    cluster
-        Name of the cluster.
     """
     allowed = allowed_images(environment.settings, cluster)
     injected: set[str] = set()

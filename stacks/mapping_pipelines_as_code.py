@@ -2,6 +2,8 @@
 
 Every key was read in v0.37.0 (config/302-pac-configmap.yaml, pkg/params/settings). They are written whatever
 they say, so that the defaults of docs/pipelines-as-code.md hold whichever version is installed.
+
+Parameters mean what `stacks.mapping` says of them.
 """
 
 from __future__ import annotations
@@ -39,13 +41,7 @@ _WEBHOOK_RESOURCES: Final = {
 
 
 def adaptation(settings: PipelinesAsCodeSettings) -> Adaptation:
-    """Say what the settings change of its release.
-
-    Parameters
-    ----------
-    settings
-        The settings.
-    """
+    """Say what the settings change of its release."""
     return Adaptation(
         config_maps={SETTINGS: config(settings)},
         deployments={
@@ -65,13 +61,7 @@ def adaptation(settings: PipelinesAsCodeSettings) -> Adaptation:
 
 
 def config(settings: PipelinesAsCodeSettings) -> dict[str, str]:
-    """Make what is set in its ConfigMap.
-
-    Parameters
-    ----------
-    settings
-        The settings.
-    """
+    """Make what is set in its ConfigMap."""
     console = settings.console
     return {
         "application-name": settings.application_name,
@@ -98,13 +88,7 @@ def config(settings: PipelinesAsCodeSettings) -> dict[str, str]:
 
 
 def on_openshift(settings: PipelinesAsCodeSettings) -> PacSetup | None:
-    """Say the same where OpenShift's operator brings it; None where it is not wanted.
-
-    Parameters
-    ----------
-    settings
-        The settings.
-    """
+    """Say the same where OpenShift's operator brings it; None where it is not wanted."""
     if not settings.enabled:
         return None
     return PacSetup(
@@ -118,24 +102,12 @@ def on_openshift(settings: PipelinesAsCodeSettings) -> PacSetup | None:
 
 
 def blocked_networks(settings: PipelinesAsCodeSettings) -> list[str]:
-    """List the networks that it never reaches, beside clouds' metadata services.
-
-    Parameters
-    ----------
-    settings
-        The settings.
-    """
+    """List the networks that it never reaches, beside clouds' metadata services."""
     return sorted(set(settings.blocked_networks))
 
 
 def credentials(environment: LoadedEnvironment) -> AppCredentials | None:
-    """Give the credentials of the GitHub App, as secrets of the engine; None without an App.
-
-    Parameters
-    ----------
-    environment
-        The environment.
-    """
+    """Give the credentials of the GitHub App, as secrets of the engine; None without an App."""
     app = environment.github_app
     if app is None:
         return None
@@ -147,29 +119,13 @@ def credentials(environment: LoadedEnvironment) -> AppCredentials | None:
 
 
 def namespace(settings: EnvironmentSettings, cluster: str) -> str:
-    """Name the namespace in which it stands on a cluster.
-
-    Parameters
-    ----------
-    settings
-        The settings.
-    cluster
-        Name of the cluster.
-    """
+    """Name the namespace in which it stands on a cluster."""
     openshift = settings.compute_clusters[cluster].distribution is Distribution.OPENSHIFT
     return TEKTON_NAMESPACE if openshift else NAMESPACE
 
 
 def repository_rules(settings: EnvironmentSettings, cluster: str) -> RepositoryRules | None:
-    """Say what Repository objects on a cluster are held to; None where there are none.
-
-    Parameters
-    ----------
-    settings
-        The settings.
-    cluster
-        Name of the cluster.
-    """
+    """Say what Repository objects on a cluster are held to; None where there are none."""
     ours = settings.pipelines_as_code
     if not ours.enabled:
         return None
@@ -182,15 +138,7 @@ def repository_rules(settings: EnvironmentSettings, cluster: str) -> RepositoryR
 
 
 def tenant_repositories(settings: EnvironmentSettings, tenant: str) -> TenantRepositories | None:
-    """Say which repositories a tenant may name; None where there are no Repository objects.
-
-    Parameters
-    ----------
-    settings
-        The settings.
-    tenant
-        Name of the tenant.
-    """
+    """Say which repositories a tenant may name; None where there are no Repository objects."""
     entry = settings.tenants[tenant]
     rules = repository_rules(settings, entry.cluster)
     if rules is None:

@@ -1,4 +1,7 @@
-"""From settings to what is changed in a release."""
+"""From settings to what is changed in a release.
+
+Parameters mean what `stacks.mapping` says of them.
+"""
 
 from __future__ import annotations
 

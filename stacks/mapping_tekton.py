@@ -3,6 +3,8 @@
 Every key was read in Tekton Pipelines v1.6.0 and v1.9.0 (config/, pkg/apis/config, cmd/controller) and in
 Chains v0.26.0 (pkg/config/config.go). They are written whatever they say, so that the defaults of
 docs/tekton.md hold whichever version is installed.
+
+Parameters mean what `stacks.mapping` says of them.
 """
 
 from __future__ import annotations
@@ -49,11 +51,6 @@ def adaptation(settings: TektonSettings, release: str) -> Adaptation:
 
 def config_maps(settings: TektonSettings) -> dict[str, dict[str, str]]:
     """Make what is set in the ConfigMaps of Tekton Pipelines.
-
-    Parameters
-    ----------
-    settings
-        The settings.
 
     Returns
     -------
@@ -144,24 +141,12 @@ def _controller(settings: TektonControllerSettings) -> dict[str, DeploymentRules
 
 
 def blocked_networks(settings: ResolversSettings) -> list[str]:
-    """List the networks that resolvers never reach, beside clouds' metadata services.
-
-    Parameters
-    ----------
-    settings
-        The settings of the resolvers.
-    """
+    """List the networks that resolvers never reach, beside clouds' metadata services."""
     return sorted(set(settings.blocked_networks))
 
 
 def controller_resources(settings: TektonControllerSettings) -> dict[str, dict[str, str]]:
-    """Make the requests and limits of the controller's pods.
-
-    Parameters
-    ----------
-    settings
-        The settings of the controller.
-    """
+    """Make the requests and limits of the controller's pods."""
     return _resources(
         {"cpu": settings.cpu_request, "memory": settings.memory_request},
         {"memory": settings.memory_limit},
@@ -170,11 +155,6 @@ def controller_resources(settings: TektonControllerSettings) -> dict[str, dict[s
 
 def performance(settings: TektonControllerSettings) -> dict[str, int | bool]:
     """Size Tekton's controller in the words of OpenShift's TektonConfig.
-
-    Parameters
-    ----------
-    settings
-        The settings of the controller.
 
     Returns
     -------

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -28,7 +28,11 @@ HOW_TO: Final = "make it anew: .venv/bin/python -m operations gateway certificat
 WARNING: Final = timedelta(days=30)
 """How long before its end a certificate is warned of."""
 
-_KEY: Final = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL)
+PRIVATE_KEY: Final = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----\n?", re.DOTALL
+)
+
+Extension = TypeVar("Extension", bound=x509.ExtensionType)
 
 
 class BundleError(Exception):
@@ -112,6 +116,14 @@ def read_bundle(text: str, hosts: Iterable[str] = (), now: datetime | None = Non
     )
 
 
+def extension(certificate: x509.Certificate, kind: type[Extension]) -> Extension | None:
+    """Return what a certificate says by an extension; None where it has none of that kind."""
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+
+
 def _certificates(text: str) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(text.encode())
@@ -122,32 +134,23 @@ def _certificates(text: str) -> list[x509.Certificate]:
 def _keys(text: str) -> list[PrivateKeyTypes]:
     try:
         return [
-            serialization.load_pem_private_key(found[0], password=None)
-            for found in _KEY.finditer(text.encode())
+            serialization.load_pem_private_key(found[0].encode(), password=None)
+            for found in PRIVATE_KEY.finditer(text)
         ]
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise BundleError("it holds a private key that is broken, or has a password") from None
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:
-    try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        return False
+    found = extension(certificate, x509.BasicConstraints)
+    return found is not None and found.ca
 
 
 def _leaf(leaves: list[x509.Certificate], usage: x509.ObjectIdentifier, whose: str) -> x509.Certificate:
-    found = [one for one in leaves if usage in _usages(one)]
+    found = [one for one in leaves if usage in (extension(one, x509.ExtendedKeyUsage) or ())]
     if len(found) != 1:
         raise BundleError(f"it holds {len(found)} certificates of {whose} instead of one")
     return found[0]
-
-
-def _usages(certificate: x509.Certificate) -> list[x509.ObjectIdentifier]:
-    try:
-        return list(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
-    except x509.ExtensionNotFound:
-        return []
 
 
 def _made(authority: x509.Certificate, leaf: x509.Certificate) -> bool:
@@ -159,14 +162,8 @@ def _made(authority: x509.Certificate, leaf: x509.Certificate) -> bool:
 
 
 def _refuse_names(listener: x509.Certificate, wanted: set[str]) -> None:
-    try:
-        names = listener.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        has: set[str] = set()
-    else:
-        has = set(names.get_values_for_type(x509.DNSName))
-    missing = sorted(wanted - has)
-    if missing:
+    names = extension(listener, x509.SubjectAlternativeName)
+    if missing := sorted(wanted - set(names.get_values_for_type(x509.DNSName) if names else ())):
         raise BundleError(f"the certificate of events listeners has not the name {', '.join(missing)}")
 
 

@@ -13,16 +13,15 @@ from components.access import READ, Subject, cluster_role, cluster_role_binding,
 from releases.adaptation import Adaptation
 from releases.catalog import ARGO_CD, ARGO_CD_HA
 from releases.transform import serialize, transform
-from tests.engine.test_openshift import CRDS, RECORDS, definition
-from tests.support.apiserver import control_plane, require_binaries
 from tests.support.argocd import published
-from tests.support.pulumi_project import ROOT, PulumiProject
+from tests.support.cluster_project import CRDS, RECORDS, cluster, cluster_project, definition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.apiserver import ControlPlane
+    from tests.support.pulumi_project import PulumiProject
 
 PROGRAM = """
 from components.argocd import ArgoCd, ArgoCdArgs
@@ -99,22 +98,15 @@ def without_pods(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
 @pytest.fixture
 def plane(tmp_path: Path) -> Iterator[ControlPlane]:
     """A cluster with our namespace and a tenant's run."""
-    require_binaries("pulumi", "kubectl")
-    (tmp_path / "plane").mkdir()
-    with control_plane(tmp_path / "plane") as running:
-        running.create("/api/v1/namespaces", {"metadata": {"name": "pipeline-service"}})
+    with cluster(tmp_path) as running:
         running.create(CRDS, definition("tekton.dev", "v1", "pipelineruns", "PipelineRun"))
         yield running
 
 
 @pytest.fixture
 def project(plane: ControlPlane, tmp_path: Path) -> PulumiProject:
-    """A project of one cluster's Argo CD, in a folder that has what units are run with."""
-    made = PulumiProject(tmp_path / "project")
-    for part in (".venv", "components", "releases", "units"):
-        (made.directory / part).symlink_to(ROOT / part)
-    (made.directory / "kubeconfig").write_text(plane.kubeconfig())
-    return made
+    """A project of one cluster's Argo CD."""
+    return cluster_project(tmp_path, plane)
 
 
 def write(project: PulumiProject, name: str = ARGO_CD, *, follow: bool = True) -> None:

@@ -38,9 +38,15 @@ class Scene:
     def __init__(self, plane: ControlPlane, pac: PipelinesAsCode, provider: GitProvider) -> None:
         self.plane, self.pac, self.provider = plane, pac, provider
         self.connected = 0
+        self.later: list[dict[str, Any]] = []
 
-    def connect(self, kind: Kind = Kind.GITHUB, url: str | None = None) -> tuple[Repository, Hook, str]:
-        """Connect a repository of a new tenant; return it, its hook and the tenant's namespace."""
+    def connect(
+        self, kind: Kind = Kind.GITHUB, url: str | None = None, *, without: str | None = None
+    ) -> tuple[Repository, Hook, str]:
+        """Connect a repository of a new tenant; return it, its hook and the tenant's namespace.
+
+        An object of a kind can be left out, and made later by `complete`.
+        """
         self.connected += 1
         namespace = f"tenant-{self.connected}"
         self.tenant(namespace)
@@ -48,8 +54,17 @@ class Scene:
         hook = self.provider.add_hook(repository, f"{self.pac.url}/", f"secret-of-{namespace}", kind)
         objects = connection(repository.html_url, self.provider.add_token(repository), hook.secret)
         objects["items"][1]["spec"]["git_provider"] |= {"url": self.provider.api, "type": str(kind)}
-        kubectl(self.plane, "apply", f"--namespace={namespace}", "--filename=-", stdin=json.dumps(objects))
+        self.later = [one for one in objects["items"] if one["kind"] == without]
+        self._apply(namespace, [one for one in objects["items"] if one["kind"] != without])
         return repository, hook, namespace
+
+    def complete(self, namespace: str) -> None:
+        """Make what was left out."""
+        self._apply(namespace, self.later)
+
+    def _apply(self, namespace: str, items: list[dict[str, Any]]) -> None:
+        listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+        kubectl(self.plane, "apply", f"--namespace={namespace}", "--filename=-", stdin=listed)
 
     def tenant(self, namespace: str) -> None:
         """Make a tenant's namespace, in which Pipelines as Code may do what the program lets it."""
@@ -171,6 +186,25 @@ def test_the_same_event_again_makes_a_second_run_so_redelivery_has_to_be_sparing
     until(lambda: len(scene.runs(namespace, commit.sha)) == 1, "run once", scene)
     scene.provider.sender.resend(hook, delivery)
     until(lambda: len(scene.runs(namespace, commit.sha)) == 2, "run twice", scene)
+
+
+@pytest.mark.parametrize(
+    ("late", "said"),
+    [("Secret", 'secrets \\"demo-event\\" not found'), ("Repository", "cannot find a repository match")],
+)
+def test_an_event_before_the_secret_or_the_repository_is_taken_for_nothing_and_once_sent_again_runs(
+    scene: Scene, late: str, said: str
+) -> None:
+    repository, hook, namespace = scene.connect(without=late)
+    commit, delivery = scene.provider.push(hook, repository, {RUN_FILE: pushed_file(BUSYBOX_IMAGE)})
+    assert delivery.code == 202
+    assert scene.pac.logged(said, delivery.guid), scene.pac.log.read_text()[-3000:]
+    # It looks for both at each event, and remembers neither: nothing has to be started anew.
+    scene.complete(namespace)
+    assert scene.runs(namespace) == []
+    scene.provider.sender.resend(hook, delivery)
+    until(lambda: len(scene.runs(namespace, commit.sha)) == 1, "run once it was sent again", scene)
+    until(lambda: scene.states(commit.sha) == ["pending"], "told that it runs", scene)
 
 
 @pytest.mark.parametrize("kind", [Kind.GITLAB, Kind.GITEA])

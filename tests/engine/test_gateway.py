@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import subprocess
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,12 +18,18 @@ from components.gateway_manifests import Certificate, Front, GatewaySecrets, gat
 from components.haproxy_pods import HaproxyPods
 from components.names import EVENTS_NAMESPACE, GATEWAY_NAMESPACE
 from operations.gateway_certificates import make_bundle
+from stacks.gateway_sources import GatewaySources
+from stacks.kubeconfigs import parse
 from stacks.mutual_tls import read_bundle
+from tests.support import recording
 from tests.support.apiserver import control_plane, require_binaries
+from tests.support.pulumi_project import ROOT, PulumiProject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from stacks.loader import LoadedEnvironment
+    from tests.support.apiserver import ControlPlane
 
 PLACE = "pipelines-as-code"
 PODS = HaproxyPods(image="docker.io/library/haproxy:2.6", replicas=2, user=65532, pull_secret="e30=")
@@ -107,3 +115,113 @@ def test_an_events_listener_is_taken_without_a_warning(
     meta = {"name": f"pod-{exposure.lower()}", "namespace": EVENTS_NAMESPACE}
     one = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": pod["spec"]}
     assert apply(kubectl, {"pod": one}, tmp_path / "pod") == ""
+
+
+# The gateway of one cluster and the events listener of another, wired as in stacks/environment.py.
+PROGRAM = """
+from dataclasses import replace
+from components.events_listener import EventsListener
+from components.gateway import Gateway
+from stacks import mapping_gateway, targets
+from tests.engine.test_gateway import loaded
+
+environment = loaded(**values)
+# There are no nodes, so a Deployment is available if it wants no pod.
+for component, make, cluster in (
+    (Gateway, mapping_gateway.gateway, "east"),
+    (EventsListener, mapping_gateway.events_listener, "west"),
+):
+    args = make(environment, cluster, targets.compute_cluster(cluster, environment), after=())
+    component(cluster, replace(args, pods=replace(args.pods, replicas=0)))
+"""
+
+
+def loaded(tenants: dict[str, Any], secret: str, kubeconfig: str) -> LoadedEnvironment:
+    """Load made-up settings, with a text that stands in every Secret."""
+    settings = recording.environment(
+        {"east": {}, "west": {"events": {"host": "west.example.com"}}},
+        tenants,
+        gateway={
+            "clusters": ["east"],
+            "host": "events.example.com",
+            "mutualTls": {"secret": "eventsTls"},
+            "tls": {"secret": "gatewayCertificate"},
+        },
+        pipelinesAsCode={
+            "enabled": True,
+            "githubApp": {"id": 12, "privateKey": {"secret": "key"}, "webhookSecret": {"secret": "hook"}},
+        },
+    )
+    return replace(
+        recording.loaded(settings),
+        kubeconfigs={name: parse(kubeconfig, Path()) for name in settings.compute_clusters},
+        gateway=GatewaySources(
+            certificate=(secret, secret),
+            mutual_tls=replace(recording.MUTUAL_TLS, authority=secret, gateway=secret, listener=secret),
+        ),
+        github_app=replace(recording.GITHUB_APP, webhook_secret=secret),
+    )
+
+
+class Deployed:
+    """The two of them on one API server."""
+
+    def __init__(self, plane: ControlPlane, folder: Path) -> None:
+        self.plane = plane
+        self.project = PulumiProject(folder)
+        self.project.environment["PYTHONPATH"] = str(ROOT)
+        self.project.write(PROGRAM)
+
+    def up(self, tenants: dict[str, Any], secret: str) -> dict[str, int]:
+        """Deploy; return how many resources the engine says were created, updated, replaced, deleted."""
+        self.project.set_values({"tenants": tenants, "secret": secret, "kubeconfig": self.plane.kubeconfig()})
+        self.project.up()
+        return self.project.summary()
+
+    def objects(self) -> dict[str, str]:
+        """Return the uid of each ConfigMap, Secret and Deployment of theirs."""
+        lists = [
+            f"{api}/namespaces/{namespace}/{plural}"
+            for namespace in (GATEWAY_NAMESPACE, EVENTS_NAMESPACE)
+            for api, plural in (
+                ("/api/v1", "configmaps"),
+                ("/api/v1", "secrets"),
+                ("/apis/apps/v1", "deployments"),
+            )
+        ]
+        return {
+            f"{path}/{one['metadata']['name']}": one["metadata"]["uid"]
+            for path in lists
+            for one in self.plane.get(path)["items"]
+        }
+
+    def routes(self) -> str:
+        """Return the gateway's maps, as they are on the cluster."""
+        data = self.plane.get(f"/api/v1/namespaces/{GATEWAY_NAMESPACE}/configmaps/gateway")["data"]
+        return "\n".join(text for name, text in sorted(data.items()) if name.endswith(".map"))
+
+
+def test_a_changed_map_and_a_rotated_secret_are_written_over_the_old_ones(tmp_path: Path) -> None:
+    """Between a deletion and a creation there would be no map, and no pod could start."""
+    require_binaries("pulumi")
+    (tmp_path / "plane").mkdir()
+    with control_plane(tmp_path / "plane") as plane:
+        deployed = Deployed(plane, tmp_path / "project")
+        app, more = "https://git.example.com/team/app", "https://git.example.com/team/more"
+        created = deployed.up({"team": {"cluster": "east", "repositories": [app]}}, "one")
+        assert created.keys() == {"create"}
+        before = deployed.objects()
+        assert "team/app" in deployed.routes()
+
+        def same(updated: int) -> dict[str, int]:
+            return {"same": created["create"] - updated, "update": updated}
+
+        # A repository more, and a tenant on another cluster: the map, and the pods that carry its digest.
+        assert deployed.up({"team": {"cluster": "east", "repositories": [app, more]}}, "one") == same(2)
+        assert "team/more" in deployed.routes()
+        on_east = deployed.routes()
+        assert deployed.up({"team": {"cluster": "west", "repositories": [app, more]}}, "one") == same(2)
+        assert deployed.routes() == on_east.replace("east", "west")
+        # A gateway has three Secrets, an events listener one; and both have pods that carry their digest.
+        assert deployed.up({"team": {"cluster": "west", "repositories": [app, more]}}, "two") == same(6)
+        assert deployed.objects() == before

@@ -8,64 +8,34 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from components.openshift_pipelines import OPERATOR, OPERATORS_NAMESPACE, TEKTON_NAMESPACE
-from tests.support.apiserver import control_plane, require_binaries
-from tests.support.pulumi_project import ROOT, PulumiProject
+from tests.support.cluster_project import CRDS, PROVIDER, RECORDS, cluster, cluster_project, definition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.apiserver import ControlPlane
+    from tests.support.pulumi_project import PulumiProject
 
-PROGRAM = """
-import sys
-sys.path.insert(0, ".")
+PROGRAM = (
+    PROVIDER
+    + """
 from components.openshift_pipelines import OpenShiftPipelinesArgs
 from components.tekton import TektonControllers, TektonControllersArgs
 
-provider = k8s.Provider(
-    "east",
-    kubeconfig=Path("kubeconfig").read_text(),
-    cluster_identifier="east",
-    enable_server_side_apply=True,
-)
 units = OpenShiftPipelinesArgs(cluster=provider, kubeconfig="kubeconfig", incarnation=0, state="active")
 TektonControllers("east", TektonControllersArgs(pipelines=units))
 """
+)
 
-CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 OLM = f"/apis/operators.coreos.com/v1alpha1/namespaces/{OPERATORS_NAMESPACE}"
 SUBSCRIPTION = f"{OLM}/subscriptions/{OPERATOR}"
 VERSION = f"{OLM}/clusterserviceversions/{OPERATOR}.v1.21.0"
 DEPLOYMENTS = f"/apis/apps/v1/namespaces/{OPERATORS_NAMESPACE}/deployments"
 CONFIG = "/apis/operator.tekton.dev/v1alpha1/tektonconfigs/config"
 POLICY = f"/apis/networking.k8s.io/v1/namespaces/{TEKTON_NAMESPACE}/networkpolicies/resolvers"
-RECORDS = "/api/v1/namespaces/pipeline-service/configmaps"
 
 TEKTON = {"pipelines": "Pipeline", "pipelineruns": "PipelineRun", "tasks": "Task"}
-
-
-def definition(group: str, version: str, plural: str, kind: str, scope: str = "Namespaced") -> dict[str, Any]:
-    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{group}"},
-        "spec": {
-            "group": group,
-            "names": {"plural": plural, "kind": kind},
-            "scope": scope,
-            "versions": [
-                {
-                    "name": version,
-                    "served": True,
-                    "storage": True,
-                    "schema": {"openAPIV3Schema": anything},
-                    "subresources": {"status": {}},
-                }
-            ],
-        },
-    }
 
 
 def deployment(name: str) -> dict[str, Any]:
@@ -145,16 +115,12 @@ class Operator(threading.Thread):
 @pytest.fixture
 def plane(tmp_path: Path) -> Iterator[ControlPlane]:
     """A cluster as OpenShift hands it over: with OLM, without Tekton."""
-    require_binaries("pulumi", "kubectl")
-    (tmp_path / "plane").mkdir()
-    with control_plane(tmp_path / "plane") as running:
+    with cluster(tmp_path, OPERATORS_NAMESPACE) as running:
         for plural, kind in (
             ("subscriptions", "Subscription"),
             ("clusterserviceversions", "ClusterServiceVersion"),
         ):
             running.create(CRDS, definition("operators.coreos.com", "v1alpha1", plural, kind))
-        for name in (OPERATORS_NAMESPACE, "pipeline-service"):
-            running.create("/api/v1/namespaces", {"metadata": {"name": name}})
         yield running
 
 
@@ -171,13 +137,8 @@ def operator(plane: ControlPlane) -> Iterator[Operator]:
 
 @pytest.fixture
 def project(plane: ControlPlane, tmp_path: Path) -> PulumiProject:
-    """A project of one OpenShift cluster's Tekton, in a folder that has what units are run with."""
-    made = PulumiProject(tmp_path / "project")
-    for part in (".venv", "components", "releases", "units"):
-        (made.directory / part).symlink_to(ROOT / part)
-    (made.directory / "kubeconfig").write_text(plane.kubeconfig())
-    made.write(PROGRAM)
-    return made
+    """A project of one OpenShift cluster's Tekton."""
+    return cluster_project(tmp_path, plane, PROGRAM)
 
 
 @pytest.mark.usefixtures("operator")

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from components.pipelines_as_code import FINALIZERS
 from releases.catalog import PIPELINES_AS_CODE, TEKTON_PIPELINES
-from releases.transform import serialize, transform
+from releases.transform import transform
 from stacks.mapping_releases import adaptation
-from tests.engine.test_openshift import definition
-from tests.support.apiserver import ControlPlane, control_plane, require_binaries
+from tests.support.cluster_project import (
+    CRDS,
+    RELEASES,
+    cluster,
+    cluster_project,
+    definition,
+    write_release,
+)
 from tests.support.pipelines_as_code import of, release
-from tests.support.pulumi_project import ROOT, PulumiProject
 from tests.support.recording import environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.support.apiserver import ControlPlane
+    from tests.support.pulumi_project import PulumiProject
 
 HOME = "/api/v1/namespaces/pipelines-as-code"
 SECRET = f"{HOME}/secrets/pipelines-as-code-secret"
@@ -28,28 +35,10 @@ RUNS = "/apis/tekton.dev/v1/namespaces/default/pipelineruns"
 APP = {"id": 12, "privateKey": {"secret": "appKey"}, "webhookSecret": {"secret": "appHook"}}
 KEY, HOOK = "made-up-app-key", "made-up-app-hook"
 
-PROGRAM = """
-import sys
-sys.path.insert(0, ".")
+PROGRAM = (
+    RELEASES
+    + """
 from components.pipelines_as_code import FINALIZERS, AppCredentials, app_secret
-from components.release import ReleaseArgs
-from components.tekton import TektonControllers, TektonControllersArgs
-from releases.prepare import PreparedRelease
-
-provider = k8s.Provider(
-    "east",
-    kubeconfig=Path("kubeconfig").read_text(),
-    cluster_identifier="east",
-    enable_server_side_apply=True,
-)
-
-def release(name, **more):
-    digest = values[name]
-    manifest = Path(f"{name}-{digest}.yaml")
-    prepared = PreparedRelease(name=name, version="v1", sha256=digest, manifest=manifest)
-    return ReleaseArgs(
-        release=prepared, cluster=provider, kubeconfig="kubeconfig", incarnation=0, state="active", **more
-    )
 
 more = ()
 if "pipelines-as-code" in values:
@@ -62,32 +51,18 @@ if "pipelines-as-code" in values:
     more = (release("pipelines-as-code", objects=objects, let_go=FINALIZERS),)
 TektonControllers("east", TektonControllersArgs(pipelines=release("tekton-pipelines"), more=more))
 """
+)
 
 
 @pytest.fixture
 def plane(tmp_path: Path) -> Iterator[ControlPlane]:
-    require_binaries("pulumi", "kubectl")
-    (tmp_path / "plane").mkdir()
-    with control_plane(tmp_path / "plane") as running:
-        running.create("/api/v1/namespaces", {"metadata": {"name": "pipeline-service"}})
+    with cluster(tmp_path) as running:
         yield running
 
 
 @pytest.fixture
 def project(plane: ControlPlane, tmp_path: Path) -> PulumiProject:
-    made = PulumiProject(tmp_path / "project")
-    for part in (".venv", "components", "releases", "units"):
-        (made.directory / part).symlink_to(ROOT / part)
-    (made.directory / "kubeconfig").write_text(plane.kubeconfig())
-    made.write(PROGRAM)
-    return made
-
-
-def written(project: PulumiProject, name: str, objects: list[dict[str, Any]]) -> str:
-    text = serialize(objects)
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    (project.directory / f"{name}-{digest}.yaml").write_text(text)
-    return digest
+    return cluster_project(tmp_path, plane, PROGRAM)
 
 
 def prepared(project: PulumiProject, **settings: object) -> dict[str, str]:
@@ -99,8 +74,8 @@ def prepared(project: PulumiProject, **settings: object) -> dict[str, str]:
     pipelines = of("ConfigMap", "made-up")
     pipelines["metadata"]["namespace"] = "pipeline-service"
     return {
-        TEKTON_PIPELINES: written(project, TEKTON_PIPELINES, [pipelines]),
-        PIPELINES_AS_CODE: written(project, PIPELINES_AS_CODE, ours),
+        TEKTON_PIPELINES: write_release(project, TEKTON_PIPELINES, [pipelines]),
+        PIPELINES_AS_CODE: write_release(project, PIPELINES_AS_CODE, ours),
         "key": KEY,
         "hook": HOOK,
     }
@@ -151,10 +126,7 @@ def test_a_changed_setting_changes_the_one_config_map_and_the_apps_secret_shows_
 
 
 def test_once_it_is_gone_runs_are_free(plane: ControlPlane, project: PulumiProject) -> None:
-    plane.create(
-        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
-        definition("tekton.dev", "v1", "pipelineruns", "PipelineRun"),
-    )
+    plane.create(CRDS, definition("tekton.dev", "v1", "pipelineruns", "PipelineRun"))
     values = prepared(project)
     project.set_values(values)
     project.up()

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from releases.catalog import TEKTON_CHAINS, TEKTON_PIPELINES
-from releases.transform import SIGNING_SECRET, serialize, transform
+from releases.transform import SIGNING_SECRET, transform
 from stacks.mapping_releases import adaptation
-from tests.engine.test_openshift import definition
-from tests.support.apiserver import ControlPlane, control_plane, require_binaries
-from tests.support.pulumi_project import ROOT, PulumiProject
+from tests.support.cluster_project import (
+    CRDS,
+    RELEASES,
+    cluster,
+    cluster_project,
+    definition,
+    write_release,
+)
 from tests.support.recording import environment
 from tests.support.tekton import config_maps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.support.apiserver import ControlPlane
+    from tests.support.pulumi_project import PulumiProject
 
 NAMESPACES = ("tekton-pipelines", "tekton-pipelines-resolvers", "tekton-chains")
 MAPS = "/api/v1/namespaces/{namespace}/configmaps"
@@ -28,27 +35,10 @@ SECRET = f"/api/v1/namespaces/tekton-chains/secrets/{SIGNING_SECRET}"
 POLICY = "/apis/networking.k8s.io/v1/namespaces/tekton-pipelines-resolvers/networkpolicies/resolvers"
 HELD = ["chains.tekton.dev/pipelinerun", "example.com/somebody-elses"]
 
-PROGRAM = """
-import sys
-sys.path.insert(0, ".")
-from components.release import ReleaseArgs
-from components.tekton import CHAINS_FINALIZERS, TektonControllers, TektonControllersArgs, signing_secret
-from releases.prepare import PreparedRelease
-
-provider = k8s.Provider(
-    "east",
-    kubeconfig=Path("kubeconfig").read_text(),
-    cluster_identifier="east",
-    enable_server_side_apply=True,
-)
-
-def release(name, **more):
-    version, digest = values[name]
-    manifest = Path(f"{name}-{digest}.yaml")
-    prepared = PreparedRelease(name=name, version=version, sha256=digest, manifest=manifest)
-    return ReleaseArgs(
-        release=prepared, cluster=provider, kubeconfig="kubeconfig", incarnation=0, state="active", **more
-    )
+PROGRAM = (
+    RELEASES
+    + """
+from components.tekton import CHAINS_FINALIZERS, signing_secret
 
 more = ()
 if "tekton-chains" in values:
@@ -56,26 +46,18 @@ if "tekton-chains" in values:
     more = (release("tekton-chains", objects={"signing-key": key}, let_go=CHAINS_FINALIZERS),)
 TektonControllers("east", TektonControllersArgs(pipelines=release("tekton-pipelines"), more=more))
 """
+)
 
 
 @pytest.fixture
 def plane(tmp_path: Path) -> Iterator[ControlPlane]:
-    require_binaries("pulumi", "kubectl")
-    (tmp_path / "plane").mkdir()
-    with control_plane(tmp_path / "plane") as running:
-        for name in (*NAMESPACES, "pipeline-service"):
-            running.create("/api/v1/namespaces", {"metadata": {"name": name}})
+    with cluster(tmp_path, *NAMESPACES) as running:
         yield running
 
 
 @pytest.fixture
 def project(plane: ControlPlane, tmp_path: Path) -> PulumiProject:
-    made = PulumiProject(tmp_path / "project")
-    for part in (".venv", "components", "releases", "units"):
-        (made.directory / part).symlink_to(ROOT / part)
-    (made.directory / "kubeconfig").write_text(plane.kubeconfig())
-    made.write(PROGRAM)
-    return made
+    return cluster_project(tmp_path, plane, PROGRAM)
 
 
 def chains(version: str) -> list[dict[str, Any]]:
@@ -92,14 +74,9 @@ def chains(version: str) -> list[dict[str, Any]]:
     return [*maps, {"apiVersion": "v1", "kind": "Secret", "metadata": {**of, "name": SIGNING_SECRET}}]
 
 
-def prepared(
-    project: PulumiProject, name: str, manifests: list[dict[str, Any]], **tekton: object
-) -> tuple[str, str]:
+def prepared(project: PulumiProject, name: str, manifests: list[dict[str, Any]], **tekton: object) -> str:
     settings = environment({"a": {}}, tekton=tekton)
-    text = serialize(transform(name, manifests, adaptation(settings, "a", name)))
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    (project.directory / f"{name}-{digest}.yaml").write_text(text)
-    return "v1", digest
+    return write_release(project, name, transform(name, manifests, adaptation(settings, "a", name)))
 
 
 def versions(plane: ControlPlane) -> dict[str, str]:
@@ -136,10 +113,7 @@ def test_the_signing_key_outlives_an_upgrade_and_runs_are_free_once_chains_is_go
     plane: ControlPlane, project: PulumiProject
 ) -> None:
     for plural, kind in (("pipelineruns", "PipelineRun"), ("taskruns", "TaskRun")):
-        plane.create(
-            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
-            definition("tekton.dev", "v1", plural, kind),
-        )
+        plane.create(CRDS, definition("tekton.dev", "v1", plural, kind))
     pipelines = prepared(project, TEKTON_PIPELINES, config_maps())
 
     def values(version: str) -> dict[str, Any]:

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.apiserver import ControlPlane, control_plane, require_binaries
-from tests.support.pulumi_project import ROOT, PulumiProject
+from tests.support.cluster_project import cluster, cluster_project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.support.apiserver import ControlPlane
+    from tests.support.pulumi_project import PulumiProject
 
 NAMESPACE = "pipeline-service"
 MAP = f"/api/v1/namespaces/{NAMESPACE}/configmaps/content"
@@ -19,8 +21,6 @@ RECORD = f"/api/v1/namespaces/{NAMESPACE}/configmaps/unit-tenant"
 
 # With `earlier` as the program once was: both commands had the manifest and the whole environment.
 PROGRAM = """
-import sys
-sys.path.insert(0, ".")
 from components import unit
 from components.names import digest
 
@@ -53,21 +53,13 @@ unit.register_unit(
 
 @pytest.fixture
 def plane(tmp_path: Path) -> Iterator[ControlPlane]:
-    require_binaries("pulumi", "kubectl")
-    (tmp_path / "plane").mkdir()
-    with control_plane(tmp_path / "plane") as running:
-        running.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+    with cluster(tmp_path) as running:
         yield running
 
 
 @pytest.fixture
 def project(plane: ControlPlane, tmp_path: Path) -> PulumiProject:
-    made = PulumiProject(tmp_path / "project")
-    for part in (".venv", "components", "units"):
-        (made.directory / part).symlink_to(ROOT / part)
-    (made.directory / "kubeconfig").write_text(plane.kubeconfig())
-    made.write(PROGRAM)
-    return made
+    return cluster_project(tmp_path, plane, PROGRAM)
 
 
 def test_a_state_with_the_manifest_in_both_commands_is_updated_and_nothing_is_applied_anew(

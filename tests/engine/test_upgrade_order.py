@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 import pytest
 
-from releases.transform import serialize
-from tests.support.apiserver import ControlPlane, control_plane, require_binaries
-from tests.support.pulumi_project import ROOT, PulumiError, PulumiProject
+from tests.support.cluster_project import cluster, cluster_project, write_release
+from tests.support.pulumi_project import PulumiError, PulumiProject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.support.apiserver import ControlPlane
 
 NAMESPACE = "pipeline-service"
 MAPS = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
 
 # Two units of one server stand for a release on two clusters.
 PROGRAM = """
-import sys
-sys.path.insert(0, ".")
 from components.release import Release, ReleaseArgs
 from releases.contents import Contents
 from releases.prepare import PreparedRelease
@@ -48,32 +46,20 @@ for name in ("canary", "other"):
 
 @pytest.fixture
 def plane(tmp_path: Path) -> Iterator[ControlPlane]:
-    require_binaries("pulumi", "kubectl")
-    (tmp_path / "plane").mkdir()
-    with control_plane(tmp_path / "plane") as running:
-        running.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+    with cluster(tmp_path) as running:
         yield running
 
 
 @pytest.fixture
 def project(plane: ControlPlane, tmp_path: Path) -> PulumiProject:
-    made = PulumiProject(tmp_path / "project")
-    for part in (".venv", "components", "releases", "units"):
-        (made.directory / part).symlink_to(ROOT / part)
-    (made.directory / "kubeconfig").write_text(plane.kubeconfig())
-    made.write(PROGRAM)
-    return made
+    return cluster_project(tmp_path, plane, PROGRAM)
 
 
 def release(project: PulumiProject, name: str, version: str, *, key: str = "version") -> tuple[str, str]:
     """Write the manifest of a version: a ConfigMap that names it."""
     metadata = {"name": name, "namespace": NAMESPACE}
-    text = serialize(
-        [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {key: version}}]
-    )
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    (project.directory / f"{name}-{digest}.yaml").write_text(text)
-    return version, digest
+    objects = [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {key: version}}]
+    return version, write_release(project, name, objects)
 
 
 @pytest.mark.parametrize("options", [(), ("--continue-on-error",)], ids=["plain", "continue-on-error"])

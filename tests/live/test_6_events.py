@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from local.git_provider.provider import GitProvider
 from local.git_provider.repository import Commit
 from local.images import BUSYBOX_IMAGE
 from tests.support.events import REPOSITORIES, Connected, git_provider, output, runs_of, succeeded
-from tests.support.live import ROOT, Done, kubectl, local, objects, run, wait_until
+from tests.support.live import ROOT, Done, kubectl, local, objects, pulumi, run, wait_until
 
 STACK_FILE = ROOT / "Pulumi.dev.yaml"
 LISTENER = ("pipelines-as-code-controller", "--namespace=pipelines-as-code")
@@ -41,22 +42,36 @@ def operations(*arguments: str, **variables: str) -> Done:
     return Done(status=done.returncode, out=done.stdout, err=done.stderr)
 
 
+def tenant(verb: str, *arguments: str) -> None:
+    run(sys.executable, "-m", "operations", "tenant", verb, *arguments, "--stack", "dev")
+
+
+def deploy() -> None:
+    """Run the engine alone: no user is new, and nothing has to be built."""
+    sys.stderr.write(pulumi("up", "--yes", "--skip-preview").out)
+
+
+def add_team_c(cluster: str) -> None:
+    """Write an entry into the stack file; the next `up` deploys it."""
+    repository = ("--repository", "https://git.example.com/team-c/app")
+    tenant("add", "team-c", "--cluster", cluster, "--developer-user", "carol", *repository)
+
+
 @pytest.fixture(scope="module", autouse=True)
-def _team_c() -> Iterator[None]:
+def without_team_c() -> Iterator[str]:
+    """Deploy the tenant; give the stack file without it."""
     committed = STACK_FILE.read_text()
     try:
-        add = ("add", "team-c", "--cluster", "local-b", "--developer-user", "carol")
-        repository = ("--repository", "https://git.example.com/team-c/app")
-        run(sys.executable, "-m", "operations", "tenant", *add, *repository, "--stack", "dev")
+        add_team_c("local-b")
         local("up")
-        yield
+        yield committed
     finally:
         STACK_FILE.write_text(committed)
         local("up")
 
 
 @pytest.fixture(scope="module")
-def provider(tmp_path_factory: pytest.TempPathFactory, _team_c: None) -> Iterator[GitProvider]:
+def provider(tmp_path_factory: pytest.TempPathFactory, without_team_c: str) -> Iterator[GitProvider]:  # noqa: ARG001 -- it has to be deployed
     events_url = output("tenants")["demo"]["eventsUrl"]
     folder: Path = tmp_path_factory.mktemp("git")
     with git_provider(folder, events_url, *CLUSTERS) as made:
@@ -196,15 +211,55 @@ def redeliver(provider: GitProvider, of: Connected, *more: str) -> Done:
 
 
 def test_a_suspended_tenants_push_starts_nothing(provider: GitProvider, team_c: Connected) -> None:
-    suspend = ("tenant", "suspend", "team-c", "--stack", "dev")
-    run(sys.executable, "-m", "operations", *suspend)
+    tenant("suspend", "team-c")
     local("up")
     commit, delivery = push(provider, team_c)
     assert delivery.code == 403, delivery.answer
     assert "suspended" in delivery.answer
     no_run(commit.sha)
-    run(sys.executable, "-m", "operations", "tenant", "resume", *suspend[2:])
+    tenant("resume", "team-c")
     local("up")
     commit, delivery = push(provider, team_c)
     assert delivery.code == 202, delivery.answer
     wait_until(lambda: succeeded("local-b", commit.sha), "succeeded", lambda: runs_of("local-b", commit.sha))
+
+
+def test_a_tenant_that_moves_takes_its_events_along(
+    provider: GitProvider, team_c: Connected, without_team_c: str, tmp_path: Path
+) -> None:
+    """As docs/tenants.md says; an event that comes meanwhile is refused, and sent again in the end."""
+    export = tmp_path / "team-c.yaml"
+    moved = replace(team_c, cluster="local-a")
+    before, _ = push(provider, team_c)
+    wait_until(lambda: succeeded("local-b", before.sha), "succeeded", lambda: runs_of("local-b", before.sha))
+
+    tenant("retire", "team-c", "--export-to", str(export))
+    deploy()
+    while_retired, refused = push(provider, team_c)
+    assert (refused.code, json.loads(refused.answer)["error"]) == (403, "tenant-suspended")
+    STACK_FILE.write_text(without_team_c)
+    deploy()
+    while_gone, refused = push(provider, team_c)
+    assert (refused.code, json.loads(refused.answer)["error"]) == (404, "unknown-tenant")
+    assert kubectl("local-b", "get", "namespace", team_c.namespace, check=False).status != 0
+    add_team_c(moved.cluster)
+    tenant("suspend", "team-c")
+    deploy()
+    tenant("restore", "team-c", "--from", str(export))
+    wait_until(moved.copied, "copied to the cluster", lambda: moved.namespace)
+    tenant("resume", "team-c")
+    deploy()
+
+    after, delivery = push(provider, moved)
+    assert delivery.code == 202, delivery.answer
+    done = redeliver(provider, moved, "--also", "refused")
+    assert done.status == 0, done
+    commits = (while_retired, while_gone, after)
+    wait_until(
+        lambda: all(succeeded(moved.cluster, one.sha) for one in commits),
+        "succeeded",
+        lambda: [runs_of(moved.cluster, one.sha) for one in commits],
+    )
+    time.sleep(QUIET_SECONDS)
+    assert all(succeeded(moved.cluster, one.sha, count=1) for one in commits)
+    assert not any(runs_of("local-b", one.sha) for one in commits)

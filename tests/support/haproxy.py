@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Any
 from components.gateway_config import CONFIGURATION, Places, files
 from local.haproxy import haproxy
 from local.layout import default_layout
+from tests.support.ports import free_port
+from tests.support.waiting import SECONDS, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from components.gateway_config import Routing
 
@@ -30,7 +32,6 @@ EVENTS = Path(__file__).parents[1] / "data" / "events"
 """Events as the providers' documentation has them; REPOSITORY stands for a repository's path."""
 
 _LOOPBACK = "127.0.0.1"
-_SECONDS = 20.0
 
 
 @cache
@@ -50,14 +51,6 @@ def check(folder: Path, **variables: str) -> str:
     )
     said = [line for line in done.stderr.splitlines() if not line.startswith("[NOTICE]")]
     return "\n".join([*said, *([] if done.returncode == 0 else [f"ended with {done.returncode}"])])
-
-
-def free_port() -> int:
-    """Find a port that nobody uses."""
-    with socket.socket() as probe:
-        probe.bind((_LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @dataclass(kw_only=True)
@@ -186,12 +179,12 @@ class RunningGateway:
         *,
         method: str = "POST",
         chunked: bool = False,
-        seconds: float = _SECONDS,
+        seconds: float = SECONDS,
     ) -> Answered:
         """Send a request on a connection of its own."""
         return send(self.port, path, body, headers, method=method, chunked=chunked, seconds=seconds)
 
-    def raw(self, request: bytes, seconds: float = _SECONDS) -> bytes:
+    def raw(self, request: bytes, seconds: float = SECONDS) -> bytes:
         """Send bytes as they are, and read until the gateway closes."""
         with socket.create_connection((_LOOPBACK, self.port), timeout=seconds) as connection:
             connection.sendall(request)
@@ -204,12 +197,12 @@ class RunningGateway:
 
     def logged(self, number: int) -> list[dict[str, Any]]:
         """Read its log, once it has so many lines at least."""
-        wait(lambda: len(self.lines()) >= number, "the log")
+        until(lambda: len(self.lines()) >= number, "logged", self.log_file.read_text)
         return self.lines()
 
     def counter(self, name: str, **labels: str) -> float:
         """Read a counter of its metrics."""
-        connection = http.client.HTTPConnection(_LOOPBACK, self.metrics_port, timeout=_SECONDS)
+        connection = http.client.HTTPConnection(_LOOPBACK, self.metrics_port, timeout=SECONDS)
         connection.request("GET", "/metrics")
         text = connection.getresponse().read().decode()
         connection.close()
@@ -226,7 +219,7 @@ def send(  # noqa: PLR0913 -- of a request
     *,
     method: str = "POST",
     chunked: bool = False,
-    seconds: float = _SECONDS,
+    seconds: float = SECONDS,
 ) -> Answered:
     """Send a request on a connection of its own."""
     connection = http.client.HTTPConnection(_LOOPBACK, port, timeout=seconds)
@@ -245,14 +238,6 @@ def send(  # noqa: PLR0913 -- of a request
         )
     finally:
         connection.close()
-
-
-def wait(done: Callable[[], bool], what: str, seconds: float = _SECONDS) -> None:
-    """Wait until something is so."""
-    end = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < end, f"waited {seconds} s for {what}"
-        time.sleep(0.02)
 
 
 def write(routing: Routing, folder: Path) -> Path:
@@ -303,12 +288,12 @@ def started(folder: Path, events: str, metrics: str, **variables: str) -> Iterat
             return False
 
     try:
-        wait(ready, "HAProxy")
+        until(ready, "ready", log.read_text)
         yield gateway
         assert process.poll() in (None, 0), log.read_text()
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(_SECONDS)
+        process.wait(SECONDS)
 
 
 @dataclass(frozen=True, kw_only=True)

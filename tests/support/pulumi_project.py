@@ -137,6 +137,11 @@ class PulumiProject:
         """Return what a preview would do, by resource name, without what stays the same."""
         return {name: step["op"] for name, step in self.preview().items() if step["op"] != "same"}
 
+    def summary(self) -> dict[str, int]:
+        """Return how many resources the last operation left the same, created, updated, replaced, deleted."""
+        [last] = json.loads(self.run("stack", "history", "--json", "--page-size=1"))
+        return dict(last["resourceChanges"])
+
     def export(self) -> str:
         """Return the checkpoint as text, secrets encrypted."""
         return self.run("stack", "export")

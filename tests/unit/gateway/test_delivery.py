@@ -23,7 +23,6 @@ from tests.support.haproxy import (
     FakeListener,
     RunningGateway,
     check,
-    free_port,
     github,
     places,
     push,
@@ -32,6 +31,8 @@ from tests.support.haproxy import (
     started,
     write,
 )
+from tests.support.ports import free_port
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,7 +100,10 @@ def test_a_cluster_that_comes_back_while_it_is_tried_gets_the_event_once(
     body, headers = of_a()
     with running(routing) as gateway, ThreadPoolExecutor(1) as pool:
         sent = pool.submit(gateway.send, "/", body, headers)
-        time.sleep(0.5)
+        until(
+            lambda: gateway.counter("haproxy_backend_retry_warnings_total", proxy="cluster_a") >= 1,
+            "tried again",
+        )
         with a.running():
             assert sent.result().status == 202
     assert a.ids() == ["1"]
@@ -130,18 +134,20 @@ def test_a_slow_cluster_is_waited_for_half_a_minute_and_holds_up_no_other(
 ) -> None:
     a.delay = 30.0
     with a.running(), running(routing) as gateway, ThreadPoolExecutor(80) as pool:
-        slow = [pool.submit(gateway.send, "/", *of_a(str(number)), seconds=60) for number in range(80)]
-        time.sleep(3)
+        slow = [pool.submit(gateway.send, "/", *of_a(str(number)), seconds=120) for number in range(80)]
+        until(lambda: len(a.ids()) >= 60, "delivered")
         begun = time.monotonic()
         assert gateway.send("/", push(f"https://{B}"), github("fast")).status == 202
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 10
         answers = [one.result() for one in slow]
     # Half of what the gateway takes at once may wait for one cluster; the others are told to come again.
     taken = [one for one in answers if one.status == 202]
     refused = [one for one in answers if one.status == 503]
-    assert len(taken) == len(a.ids()) == len(set(a.ids())) == 64
+    assert len(taken) == len(a.ids()) == len(set(a.ids()))
+    # HAProxy's threads count at the same time: a few may be refused that still had room.
+    assert 60 <= len(taken) <= 64
     assert {one.error for one in refused} == {"cluster-busy"}
-    assert len(refused) == 16
+    assert len(taken) + len(refused) == 80
     assert b.ids() == ["fast"]
 
 
@@ -158,13 +164,13 @@ def test_a_cluster_that_takes_no_connection_costs_seconds_and_no_event_of_anothe
             connection.connect_ex(deaf.getsockname())
         listeners = {**routing.listeners, "a": Listener(host="127.0.0.1", port=deaf.getsockname()[1])}
         with running(replace(routing, listeners=listeners)) as gateway, ThreadPoolExecutor(1) as pool:
-            begun = time.monotonic()
             sent = pool.submit(gateway.send, "/", *of_a())
             assert gateway.send("/", push(f"https://{B}"), github("2")).status == 202
             answer = sent.result()
             assert (answer.status, answer.error) == (503, "cluster-unavailable")
-            # Before GitHub loses patience, after 10 s.
-            assert time.monotonic() - begun < 9
+            [line] = [one for one in gateway.logged(2) if one["tenant"] == "team-a"]
+            # Before GitHub loses patience.
+            assert line["milliseconds"] < 10_000
     assert b.ids() == ["2"]
 
 
@@ -177,47 +183,51 @@ def test_a_new_configuration_takes_over_under_load_and_every_event_arrives_once(
         tenants={**routing.tenants, "team-a": TenantRoute(cluster="b", repositories=(A,))},
         places=places(tmp_path / "second"),
     )
+    # An event is on its way for a moment, so that some are when the old one is told to end.
+    a.delay = 0.2
     stop, answers, numbers = threading.Event(), {}, iter(range(1_000_000))
     with ExitStack() as stack:
         stack.enter_context(a.running())
         old = stack.enter_context(running(routing))
-        ports = [old.port]
+        ports, choosing = [old.port], threading.Lock()
+        by_the_old: set[str] = set()
 
         def load() -> None:
             while not stop.is_set():
-                identity = str(next(numbers))
-                answers[identity] = send(ports[-1], "/", *of_a(identity)).status
+                with choosing:
+                    identity, port = str(next(numbers)), ports[-1]
+                    if port == old.port:
+                        by_the_old.add(identity)
+                answers[identity] = send(port, "/", *of_a(identity)).status
 
-        threads = [threading.Thread(target=load) for _ in range(8)]
-        for thread in threads:
-            thread.start()
+        pool = stack.enter_context(ThreadPoolExecutor(8))
+        loads = [pool.submit(load) for _ in range(8)]
         try:
-            time.sleep(1)
+            until(lambda: len(a.ids()) > 20, "delivered")
             new = stack.enter_context(running(moved))
-            before = len(a.ids())
-            ports.append(new.port)
-            time.sleep(0.3)
+            with choosing:
+                ports.append(new.port)
+            until(lambda: by_the_old <= set(a.ids()), "delivered")
             old.process.send_signal(signal.SIGUSR1)
-            assert old.process.wait(20) == 0
-            time.sleep(1)
+            assert old.process.wait(60) == 0
+            until(lambda: len(b.ids()) > 20, "delivered")
         finally:
             stop.set()
-            for thread in threads:
-                thread.join()
+        for one in loads:
+            one.result()
     assert set(answers.values()) == {202}
     assert sorted([*a.ids(), *b.ids()]) == sorted(answers)
-    assert before > 20
-    assert len(b.ids()) > 20
+    assert set(a.ids()) == by_the_old
 
 
 def test_who_is_told_to_end_finishes_what_it_has(routing: Routing, a: FakeListener) -> None:
     a.delay = 2.0
     with a.running(), running(routing) as gateway, ThreadPoolExecutor(1) as pool:
         sent = pool.submit(gateway.send, "/", *of_a())
-        time.sleep(0.5)
+        until(lambda: a.ids() == ["1"], "delivered")
         gateway.process.send_signal(signal.SIGUSR1)
         assert sent.result().status == 202
-        assert gateway.process.wait(10) == 0
+        assert gateway.process.wait(60) == 0
     assert a.ids() == ["1"]
 
 

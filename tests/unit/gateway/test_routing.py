@@ -24,9 +24,9 @@ from tests.support.haproxy import (
     places,
     push,
     running,
-    wait,
     write,
 )
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -275,7 +275,7 @@ def test_the_log_traces_an_event_and_tells_nothing_of_its_content(
     def found() -> list[dict[str, object]]:
         return [line for line in gateway.lines() if line["requestId"] == identity]
 
-    wait(lambda: bool(found()), "the event's line")
+    until(found, "logged")
     (line,) = found()
     expected = {
         "source": "127.0.0.1",

@@ -28,7 +28,7 @@ RUN = ".tekton/push.yaml"
 
 @pytest.fixture
 def provider(tmp_path: Path) -> Iterator[GitProvider]:
-    made = GitProvider(tmp_path / "git", seconds=2)
+    made = GitProvider(tmp_path / "git")
     with served(made):
         yield made
 

@@ -50,7 +50,7 @@ def daemon(
 
 
 def marked(wanted: Daemon) -> psutil.Process:
-    assert wait_until(lambda: find(wanted) is not None, seconds=5, interval=0.02)
+    assert wait_until(lambda: find(wanted) is not None, seconds=30, interval=0.02)
     found = find(wanted)
     assert found is not None
     return found
@@ -107,7 +107,7 @@ def test_descendants_without_a_mark_end_with_their_daemon(owner: str, tmp_path: 
     wanted = daemon(owner, tmp_path, code=SPAWN)
     start(wanted)
     process = marked(wanted)
-    assert wait_until(lambda: bool(process.children()), seconds=5, interval=0.02)
+    assert wait_until(lambda: bool(process.children()), seconds=30, interval=0.02)
     child = process.children()[0]
     stop_named(owner, "")
     assert not child.is_running()
@@ -121,7 +121,7 @@ def test_a_daemon_that_ignores_sigterm_is_killed(owner: str, tmp_path: Path) -> 
     )
     wanted = daemon(owner, tmp_path, code=code)
     start(wanted)
-    assert wait_until(ready.exists, seconds=5, interval=0.02)
+    assert wait_until(ready.exists, seconds=30, interval=0.02)
     process = marked(wanted)
     stop([process], grace=0.3)
     assert not process.is_running()
@@ -130,7 +130,7 @@ def test_a_daemon_that_ignores_sigterm_is_killed(owner: str, tmp_path: Path) -> 
 def test_a_daemon_that_died_is_reported_with_the_end_of_its_log(owner: str, tmp_path: Path) -> None:
     wanted = daemon(owner, tmp_path, code="print('no such flag'); raise SystemExit(3)")
     start(wanted)
-    assert wait_until(lambda: not owned(owner), seconds=5, interval=0.02)
+    assert wait_until(lambda: not owned(owner), seconds=30, interval=0.02)
     with pytest.raises(LocalError, match=r"place/daemon stopped right after its start: no such flag"):
         assert_running(wanted)
 
@@ -144,7 +144,7 @@ def child_of(process: psutil.Process) -> psutil.Process:
         # What was forked and has not yet become the program answers signals otherwise.
         return any(child.cmdline()[-1:] == [SLEEP] for child in process.children())
 
-    assert wait_until(begun, seconds=10, interval=0.02)
+    assert wait_until(begun, seconds=30, interval=0.02)
     [child] = process.children()
     return child
 
@@ -156,14 +156,16 @@ def test_a_supervised_daemon_that_dies_is_started_again_and_that_is_told(owner: 
     first = child_of(supervisor)
     assert told_restarts(wanted.restarts) == ""
     first.kill()
-    assert wait_until(lambda: told_restarts(wanted.restarts) != "", seconds=10, interval=0.05)
+    assert wait_until(lambda: told_restarts(wanted.restarts) != "", seconds=30, interval=0.05)
     second = child_of(supervisor)
     assert second != first
     assert not start(wanted)
     assert re.fullmatch(
         r"; restarts: 1, the last one \S+Z was ended by signal 9 after \d+ s", told_restarts(wanted.restarts)
     )
-    assert "was ended by signal 9 after 0 s; it is started again in 1 s" in wanted.log.read_text()
+    assert re.search(
+        r"was ended by signal 9 after \d+ s; it is started again in 1 s\n", wanted.log.read_text()
+    )
     stop_named(owner, "")
     assert not second.is_running()
     assert not supervisor.is_running()
@@ -183,7 +185,7 @@ def test_what_a_killed_supervisor_left_gives_way_to_a_new_one(owner: str, tmp_pa
     start(wanted)
     straggler = child_of(marked(wanted))
     marked(wanted).kill()
-    assert wait_until(lambda: find(wanted) is None, seconds=5, interval=0.02)
+    assert wait_until(lambda: find(wanted) is None, seconds=30, interval=0.02)
     assert straggler.is_running()
     assert start(wanted)
     assert not straggler.is_running()
@@ -199,7 +201,7 @@ def test_a_daemon_that_dies_again_and_again_is_given_up(
     command = [sys.executable, "-c", "raise SystemExit(3)"]
     assert supervise.Supervisor(record, command).run() == 1
     assert len(record.read_text().splitlines()) == 4
-    assert "ended with status 3 after 0 s; it died 5 times in a row" in capfd.readouterr().out
+    assert re.search(r"ended with status 3 after \d+ s; it died 5 times in a row", capfd.readouterr().out)
 
 
 def test_waiting_gives_up_when_the_time_has_passed() -> None:

@@ -19,6 +19,7 @@ from local.git_provider.server import served
 from operations.__main__ import app
 from operations.provider_api import ProviderApi
 from operations.pulumi_cli import PulumiCli
+from operations.redeliver import alone
 from tests.support.receiver import Receiver, receiver
 
 URL = "https://git.example.com/demo/app"
@@ -114,6 +115,18 @@ def test_what_is_refused_is_listed_and_is_no_reason_to_alarm(stage: Stage) -> No
     stage.gateway.answers = [202]
     assert stage.run(f"{github(stage)} --also refused", GITHUB_TOKEN=stage.token).exit_code == 0
     assert len(stage.gateway.received) == 2
+
+
+def test_two_runs_at_once_do_not_send_an_event_twice(stage: Stage) -> None:
+    stage.gateway.answers = [503, 202]
+    guid = stage.push()
+    with alone(stage.folder / ".run" / "dev"):
+        refused = stage.run(github(stage), GITHUB_TOKEN=stage.token)
+        assert (refused.exit_code, "another run for stack dev is at work" in refused.output) == (1, True)
+        assert stage.gateway.guids() == [guid]
+        assert stage.run(f"{github(stage)} --dry-run", GITHUB_TOKEN=stage.token).exit_code == 3
+    assert stage.run(github(stage), GITHUB_TOKEN=stage.token).exit_code == 0
+    assert stage.gateway.guids() == [guid] * 2
 
 
 def test_the_apps_hook_is_asked_with_the_key_of_the_settings(stage: Stage) -> None:

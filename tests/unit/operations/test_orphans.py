@@ -107,7 +107,7 @@ def test_a_real_orphan_is_found_by_its_folder_and_role(project: Path) -> None:
 
 def test_one_that_finishes_by_itself_is_not_ended(project: Path) -> None:
     said: list[str] = []
-    end([start(project, BRIEF)], said.append, grace=20)
+    end([start(project, BRIEF)], said.append, grace=50)
     assert len(said) == 1
     assert said[0].endswith("has finished")
 
@@ -117,7 +117,7 @@ def test_one_that_goes_on_is_ended_after_the_grace(project: Path) -> None:
     process = start(project, OBEDIENT)
     began = time.monotonic()
     end([process], said.append, grace=0.2)
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 40
     assert said[0].endswith("was ended")
     assert not psutil.pid_exists(process.pid)
 
@@ -129,8 +129,8 @@ def test_one_that_changes_nothing_is_ended_at_once(project: Path) -> None:
     assert host.stdout is not None
     host.stdout.readline()
     began = time.monotonic()
-    end([psutil.Process(host.pid)], lambda _line: None, grace=30)
-    assert time.monotonic() - began < 10
+    end([psutil.Process(host.pid)], lambda _line: None, grace=50)
+    assert time.monotonic() - began < 40
 
 
 def test_one_that_ignores_the_request_is_killed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
