@@ -39,6 +39,12 @@ SOURCE_RATE = Answer(
     reason="too many events from this address",
     headers=(("Retry-After", "60"),),
 )
+SOURCE_BUSY = Answer(
+    name="too-many-at-once",
+    status=429,
+    reason="too many events from this address at once",
+    headers=(("Retry-After", "30"),),
+)
 HEADERS_TOO_LARGE = Answer(
     name="headers-too-large", status=431, reason="the headers are larger than 16 KiB in all"
 )
@@ -118,6 +124,7 @@ BUSY = Answer(
 ANSWERS: Final = (
     SOURCE,
     SOURCE_RATE,
+    SOURCE_BUSY,
     HEADERS_TOO_LARGE,
     UNKNOWN_PATH,
     METHOD,

@@ -8,6 +8,7 @@ import hmac
 import json
 import socket
 import time
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ import psutil
 import pytest
 
 from components.gateway_answers import ANSWERS, ERRORS
-from components.gateway_config import Listener, Routing, TenantRoute
+from components.gateway_config import CONNECTIONS, Listener, Routing, TenantRoute
 from tests.support.haproxy import (
     FakeListener,
     RunningGateway,
@@ -25,6 +26,7 @@ from tests.support.haproxy import (
     running,
     send,
 )
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -172,7 +174,8 @@ def test_an_event_of_two_kinds_at_once_is_refused(gateway: RunningGateway) -> No
     assert json.loads(answer.rpartition(b"\r\n\r\n")[2])["error"] == "several-providers"
 
 
-def test_who_sends_headers_or_a_body_too_slowly_is_shut_out(gateway: RunningGateway) -> None:
+@pytest.mark.parametrize("path", ["/", "/tenants/team"])
+def test_who_sends_headers_or_a_body_too_slowly_is_shut_out(path: str, gateway: RunningGateway) -> None:
     def slowly(first: bytes, then: bytes) -> tuple[float, bytes]:
         begun = time.monotonic()
         with socket.create_connection(("127.0.0.1", gateway.port), timeout=60) as connection:
@@ -186,16 +189,53 @@ def test_who_sends_headers_or_a_body_too_slowly_is_shut_out(gateway: RunningGate
                     connection.sendall(then)
         raise AssertionError("still open after 30 s")
 
-    seconds, answer = slowly(b"POST / HTTP/1.1\r\nHost: x\r\n", b"X: y\r\n")
+    seconds, answer = slowly(f"POST {path} HTTP/1.1\r\nHost: x\r\n".encode(), b"X: y\r\n")
     assert seconds < 15
     assert b" 408 " in answer.splitlines()[0]
     head = "".join(f"{name}: {value}\r\n" for name, value in github().items())
     seconds, answer = slowly(
-        f"POST / HTTP/1.1\r\nHost: x\r\n{head}Content-Length: 999\r\n\r\n".encode(), b"x"
+        f"POST {path} HTTP/1.1\r\nHost: x\r\n{head}Content-Length: 999\r\n\r\n".encode(), b"x"
     )
     assert 8 < seconds < 20
     assert b" 408 " in answer.splitlines()[0]
     assert json.loads(answer.rpartition(b"\r\n\r\n")[2])["error"] == "too-slow"
+
+
+@pytest.mark.parametrize("path", [None, "/", "/tenants/team"])
+def test_who_holds_connections_open_leaves_room_for_others(
+    path: str | None, routing: Routing, tmp_path: Path
+) -> None:
+    """With all connections held, by nothing or by a body that came slowly, nobody else got an answer."""
+    head = "".join(f"{name}: {value}\r\n" for name, value in github().items())
+    first = "" if path is None else f"POST {path} HTTP/1.1\r\nHost: x\r\n{head}Content-Length: 9999\r\n\r\nx"
+    with running(replace(routing, places=places(tmp_path))) as gateway, ExitStack() as stack:
+        held = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port)))
+            for _ in range(CONNECTIONS + 20)
+        ]
+        for connection in held:
+            # What is beyond the limit is closed at once.
+            with suppress(BrokenPipeError, ConnectionResetError):
+                connection.sendall(first.encode())
+        begun = time.monotonic()
+        for one in ("/", "/tenants/team"):
+            assert gateway.send(one, push(URL), github(), source="127.0.0.2").status == 202
+        # Before the first of the others is given up.
+        assert time.monotonic() - begun < 4
+        if path is not None:
+            until(
+                lambda: any("too-many-at-once" in str(line["backend"]) for line in gateway.lines()), "refused"
+            )
+
+
+def test_a_network_of_ipv6_is_one_source(routing: Routing, tmp_path: Path) -> None:
+    narrow = replace(routing, events_per_source=2, trusted_proxies=("127.0.0.0/8",), places=places(tmp_path))
+    with running(narrow) as gateway:
+        senders = ("2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1")
+        answers = [
+            gateway.send("/", push(URL), github(**{"X-Forwarded-For": sender})).status for sender in senders
+        ]
+    assert answers == [202, 202, 429, 202]
 
 
 def test_no_content_costs_much_more_than_its_length(routing: Routing, tmp_path: Path) -> None:
