@@ -105,7 +105,7 @@ UNKNOWN_REPOSITORY = Answer(
 REPOSITORY_RATE = Answer(
     name="too-many-of-repository",
     status=429,
-    reason="too many events of this repository or tenant",
+    reason="too many events of this repository or tenant from this address",
     headers=(("Retry-After", "60"),),
 )
 SUSPENDED = Answer(name="tenant-suspended", status=403, reason="the tenant is suspended, or is leaving")

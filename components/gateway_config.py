@@ -162,7 +162,7 @@ class Routing:
     events_per_source
         How many a minute one address may send.
     events_per_repository
-        How many a minute one repository, or one tenant on its own path, may send.
+        How many a minute of one repository, or of one tenant on its own path, one address may send.
     tls
         Whether the gateway itself ends TLS.
     signed
@@ -316,11 +316,11 @@ def _rules(routing: Routing) -> Iterator[str]:
     # -- the tenant's cluster
     yield f"http-request set-var(txn.backend) var(txn.tenant),map_str({routing.places.maps}/{TENANTS})"
     yield _refuse(answers.UNKNOWN_TENANT, "!{ var(txn.backend) -m found }")
-    yield "http-request set-var(txn.counted) var(txn.tenant)"
-    yield "http-request set-var(txn.counted) var(txn.repository) if { var(txn.repository) -m found }"
+    # By source, since not all that comes is signed with what we know: nobody uses up what is another's.
+    yield f"http-request set-var(txn.counted) {_SOURCE},concat(' ',txn.tenant,),concat(' ',txn.repository,)"
     yield "http-request track-sc1 var(txn.counted) table rate_repositories if !answered"
+    yield _refuse(answers.REPOSITORY_RATE, f"{{ sc1_gpc0_rate ge {routing.events_per_repository} }}")
     yield "http-request sc-inc-gpc0(1) if !answered"
-    yield _refuse(answers.REPOSITORY_RATE, f"{{ sc1_gpc0_rate gt {routing.events_per_repository} }}")
     # Passed on once it is there, or as much of it as fits: a cluster doesn't wait for who is slow.
     yield f"http-request wait-for-body time {_READING}s if at_tenant !answered"
     # What Pipelines as Code takes.

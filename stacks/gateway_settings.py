@@ -72,8 +72,8 @@ class RateLimitSettings(Section):
         default=600,
         title="Per repository",
         description=(
-            "Events a minute of one repository, or of one tenant on its own path, on each of the gateway's"
-            " pods."
+            "Events a minute of one repository, or of one tenant on its own path, from one address, on each"
+            " of the gateway's pods."
         ),
     )
 

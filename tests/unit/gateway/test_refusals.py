@@ -356,4 +356,6 @@ def test_too_many_events_are_refused_until_there_are_fewer(
         # Nor by the tenant's own path, which is counted by itself.
         other = gateway.send("/tenants/team", push(URL), github()).status
         assert other == (429 if "events_per_source" in limits else 202)
+        # Who sends too many, signed or not, keeps nobody else's from being taken.
+        assert gateway.send("/", push(URL), github(), source="127.0.0.2").status == 202
         assert send(gateway.metrics_port, "/healthz", method="GET").status == 200
