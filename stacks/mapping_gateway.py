@@ -106,7 +106,7 @@ def gateway(
         cluster=provider,
         routing=routing(environment, cluster),
         front=_front(environment),
-        pods=_pods(environment, cluster),
+        pods=_gateway_pods(environment, cluster),
         secrets=_secrets(environment),
         listener_namespace=mapping_pipelines_as_code.namespace(environment.settings, cluster),
         after=after,
@@ -124,7 +124,7 @@ def events_listener(
     return EventsListenerArgs(
         cluster=provider,
         front=_events_front(environment, cluster),
-        pods=_pods(environment, cluster),
+        pods=_listener_pods(environment, cluster),
         certificates=_certificates(environment),
         listener_namespace=mapping_pipelines_as_code.namespace(environment.settings, cluster),
         after=after,
@@ -134,19 +134,19 @@ def events_listener(
 def own_objects(environment: LoadedEnvironment, cluster: str) -> dict[str, list[Manifest]]:
     """Make the objects of both on a cluster, by folder, where no secret is known."""
     place = mapping_pipelines_as_code.namespace(environment.settings, cluster)
-    pods = _pods(environment, cluster)
     made = {}
     if cluster in environment.settings.gateway.clusters:
         objects = gateway_objects(
             routing(environment, cluster),
             _front(environment),
-            pods,
+            _gateway_pods(environment, cluster),
             _secrets(environment),
             listener_namespace=place,
         )
         made["gateway"] = [*objects.values()]
     if listens(environment.settings, cluster):
         front, certificates = _events_front(environment, cluster), _certificates(environment)
+        pods = _listener_pods(environment, cluster)
         made["events"] = [*listener_objects(front, pods, certificates, listener_namespace=place).values()]
     return made
 
@@ -177,16 +177,29 @@ def _events_front(environment: LoadedEnvironment, cluster: str) -> EventsFront:
     )
 
 
-def _pods(environment: LoadedEnvironment, cluster: str) -> HaproxyPods:
-    sources = environment.gateway
-    held = [*(sources.certificate or ()), _webhook_secret(environment) or ""]
+def _gateway_pods(environment: LoadedEnvironment, cluster: str) -> HaproxyPods:
+    sources, gateway = environment.gateway, environment.settings.gateway
+    held = [] if gateway.exposure.ends_tls else [*(sources.certificate or ())]
     if sources.mutual_tls is not None:
-        held += [sources.mutual_tls.authority, sources.mutual_tls.gateway, sources.mutual_tls.listener]
+        held += [sources.mutual_tls.authority, sources.mutual_tls.gateway]
+    if (webhook := _webhook_secret(environment)) and environment.github_app is not None:
+        # People choose it: beside the App's key, nobody finds it out by its digest.
+        held += [environment.github_app.private_key, webhook]
+    return _pods(environment, cluster, held)
+
+
+def _listener_pods(environment: LoadedEnvironment, cluster: str) -> HaproxyPods:
+    bundle = environment.gateway.mutual_tls
+    return _pods(environment, cluster, [] if bundle is None else [bundle.authority, bundle.listener])
+
+
+def _pods(environment: LoadedEnvironment, cluster: str, held: list[str]) -> HaproxyPods:
+    """Say how pods are made that read these secrets."""
     return HaproxyPods(
         image=environment.images.rules.image(HAPROXY_IMAGE),
         replicas=environment.settings.gateway.replicas,
         user=mapping.pod_user(environment, cluster),
-        secret_digest=digest("".join(held)) if any(held) else None,
+        secret_digest=digest("".join(held)) if held else None,
         pull_secret=mapping_images.pull_secret(environment),
     )
 

@@ -9,13 +9,13 @@ import pytest
 
 from components.gateway_config import CONFIGURATION, REPOSITORIES, TENANTS
 from components.haproxy_pods import CONFIG_DIGEST, SECRET_DIGEST
-from components.names import EVENTS_NAMESPACE, GATEWAY_NAMESPACE
+from components.names import EVENTS_NAMESPACE, GATEWAY_NAMESPACE, digest
 from operations.gateway_certificates import make_bundle
 from stacks import rendering
 from stacks.gateway_sources import GatewaySources, read_gateway
 from stacks.mutual_tls import read_bundle
 from stacks.outputs import exported
-from tests.support.recording import Recorder, environment, loaded, record
+from tests.support.recording import GITHUB_APP, Recorder, environment, loaded, record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -222,6 +222,28 @@ def test_pods_start_anew_only_when_what_they_read_has_changed(name: str, read: s
     recorder, _ = record(given)
     after = recorder.named(f"{name}-deployment").dependencies
     assert {recorder.named(f"{name}-{part}").urn for part in read} <= after
+
+
+def test_a_secret_starts_anew_the_pods_that_read_it_and_its_digest_gives_it_to_nobody() -> None:
+    given = environment(CLUSTERS, TENANTS_OF, gateway=GATEWAY, pipelinesAsCode={**PAC, "githubApp": APP})
+    recorder, _ = record(given)
+    without, _ = record(settings())
+    digests = {
+        name: [pod(one, name)["annotations"][SECRET_DIGEST] for one in (without, recorder)]
+        for name in ("a-gateway-deployment", "b-events-deployment")
+    }
+    # The webhook's secret is read by the gateway alone.
+    assert digests["a-gateway-deployment"][0] != digests["a-gateway-deployment"][1]
+    assert digests["b-events-deployment"][0] == digests["b-events-deployment"][1]
+    # Where it is the only one, who guesses it still doesn't see that it is right.
+    alone = environment(
+        {"a": {}},
+        {},
+        gateway={**GATEWAY, "mutualTls": None},
+        pipelinesAsCode={**PAC, "githubApp": APP},
+    )
+    found = pod(record(alone)[0], "a-gateway-deployment")["annotations"][SECRET_DIGEST]
+    assert found != digest(GITHUB_APP.webhook_secret)
 
 
 def test_policies_let_the_gateway_reach_dns_and_listeners_alone() -> None:
