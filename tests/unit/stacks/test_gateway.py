@@ -12,6 +12,7 @@ from components.haproxy_pods import CONFIG_DIGEST, SECRET_DIGEST
 from components.names import EVENTS_NAMESPACE, GATEWAY_NAMESPACE, digest
 from operations.gateway_certificates import make_bundle
 from stacks import rendering
+from stacks.gateway_checks import check
 from stacks.gateway_sources import GatewaySources, read_gateway
 from stacks.mutual_tls import read_bundle
 from stacks.outputs import exported
@@ -320,6 +321,29 @@ def test_a_route_of_openshift_ends_tls_at_the_router() -> None:
     }
     assert recorder.named("o-gateway-router").inputs["rules"][0]["resourceNames"] == ["gateway-tls"]
     assert exported(outputs)["gateway"] == {"url": "https://events.example.com"}
+
+
+@pytest.mark.parametrize(("tenants", "fits"), [(5_000, True), (9_000, False)])
+def test_more_than_the_gateways_configmap_holds_is_refused(tenants: int, fits: bool) -> None:  # noqa: FBT001 -- a case
+    """The map of tenants, and the configuration itself, lie in it beside the map of repositories."""
+    clusters = {f"cluster-{number}": {"events": {"host": "events.example.com"}} for number in range(100)}
+    sections = {
+        "computeClusters": clusters,
+        "tenants": {
+            f"a-tenant-with-number-{number}": {
+                "cluster": f"cluster-{number % 100}",
+                "repositories": [f"https://git.example.com/the-organisation/repository-{number}"],
+            }
+            for number in range(tenants)
+        },
+        "gateway": {
+            "clusters": ["cluster-0"],
+            "host": "events.example.com",
+            "mutualTls": {"secret": "events"},
+        },
+    }
+    problems = list(check(sections))
+    assert [one.key for one in problems] == ([] if fits else ["pipeline-service:tenants.*.repositories"])
 
 
 def test_what_is_rendered_for_argo_cd_holds_no_secret() -> None:
