@@ -265,7 +265,7 @@ def test_policies_let_the_gateway_reach_dns_and_listeners_alone() -> None:
     [
         ({}, "Service", {"type": "LoadBalancer", "externalTrafficPolicy": "Local"}),
         ({"exposure": "clusterIP"}, "Service", {"type": "ClusterIP"}),
-        ({"exposure": "nodePort"}, "Service", {"type": "NodePort"}),
+        ({"exposure": "nodePort", "nodePort": 30080}, "Service", {"type": "NodePort"}),
         (
             {"exposure": "ingress", "ingressClass": "nginx", "tls": {"issuer": "ca"}},
             "Ingress",
