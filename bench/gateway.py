@@ -22,7 +22,8 @@ import psutil
 
 from bench.errors import BenchError
 from bench.figure import Figure
-from components.gateway_config import CONFIGURATION, Listener, Places, Routing, TenantRoute, files
+from components.gateway_config import Listener, Places, Routing, TenantRoute, files
+from components.haproxy import CONFIGURATION
 from local.haproxy import haproxy
 from local.layout import default_layout
 

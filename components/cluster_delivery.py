@@ -30,6 +30,25 @@ _APPLICATION: Final = f"{NAMESPACE}/{argocd_manifests.APPLICATION}"
 
 
 @dataclass(frozen=True, kw_only=True)
+class FinalizerHolder:
+    """What Argo CD applies and what puts finalizers on objects of others, which it alone takes off.
+
+    Attributes
+    ----------
+    deployment
+        Namespace and name of the Deployment whose pods do so, with a slash between.
+    finalizers
+        The finalizers, `{resource, finalizer}`.
+    wanted
+        Whether it is wanted on the cluster; where it isn't any more, nobody takes them off.
+    """
+
+    deployment: str
+    finalizers: Sequence[Mapping[str, str]]
+    wanted: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClusterDeliveryArgs:
     """What a ClusterDelivery needs.
 
@@ -52,13 +71,8 @@ class ClusterDeliveryArgs:
     credential
         Digest of the agent's kubeconfig for kcp, which Argo CD doesn't know; None where Argo CD doesn't
         apply the agent.
-    let_go
-        Finalizers that what Argo CD applies puts on objects of others, `{resource, finalizer}`, and that
-        nobody takes off any more where it is not wanted any more.
-    holder
-        Namespace and name of the Deployment whose pods put them there, with a slash between.
-    held
-        Whether it is wanted.
+    holders
+        Who puts finalizers on objects of others, among what Argo CD applies.
     after
         What must be registered before it.
     """
@@ -71,9 +85,7 @@ class ClusterDeliveryArgs:
     objects: tuple[Manifest, ...] = field(default=(), repr=False)
     manifests: tuple[str, ...] = ()
     credential: pulumi.Input[str] | None = None
-    let_go: Sequence[Mapping[str, str]] = ()
-    holder: str = ""
-    held: bool = False
+    holders: tuple[FinalizerHolder, ...] = ()
     after: tuple[pulumi.Resource, ...] = field(default=(), repr=False)
 
 
@@ -114,10 +126,16 @@ def environment(args: ClusterDeliveryArgs) -> dict[str, pulumi.Input[str]]:
     }
     if args.manifests:
         made["UNIT_MANIFESTS"] = json.dumps(sorted(args.manifests))
-    if args.let_go:
-        made["UNIT_LET_GO"] = json.dumps([dict(one) for one in args.let_go], sort_keys=True)
-        made["UNIT_HOLDER"] = args.holder
-        made["UNIT_HELD"] = "true" if args.held else "false"
+    if args.holders:
+        holders = [
+            {
+                "deployment": one.deployment,
+                "let_go": [dict(finalizer) for finalizer in one.finalizers],
+                "wanted": one.wanted,
+            }
+            for one in args.holders
+        ]
+        made["UNIT_HOLDERS"] = json.dumps(holders, sort_keys=True)
     if args.state == "gone":
         made["UNIT_ABANDONED"] = "true"
     if args.credential is not None:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from components import gateway_answers as answers
-from components.compute_cluster import namespace
 from components.exposure import EventsExposure
-from components.gateway_config import CONFIGURATION, CONNECTIONS, Listener, server_address
 from components.haproxy import (
+    CONFIGURATION,
+    CONNECTIONS,
     METRICS_PORT,
     NUMBERED,
     RESOLVERS,
@@ -20,19 +20,11 @@ from components.haproxy import (
     global_section,
     metrics,
     returned,
+    server_address,
 )
-from components.haproxy_pods import (
-    SKIP_AWAIT,
-    HaproxyPods,
-    Workload,
-    network_policy,
-    objects,
-    secret,
-    service_port,
-)
-from components.image_repository import pull_secret
+from components.haproxy_pods import Workload, objects, route, secret, service
 from components.names import EVENTS_NAMESPACE
-from components.pipelines_as_code_listener import local_listener, to_listener
+from components.pipelines_as_code_network import local_listener, to_listener
 from components.tenant_network import DNS
 
 if TYPE_CHECKING:
@@ -40,6 +32,8 @@ if TYPE_CHECKING:
 
     import pulumi
 
+    from components.gateway_config import Listener
+    from components.haproxy_pods import HaproxyPods
     from components.kubernetes_object import Manifest
 
 EVENTS_LISTENER: Final = "events-listener"
@@ -126,10 +120,10 @@ def configuration(listener: Listener, places: ListenerPlaces | None = None) -> s
         "    default_backend pipelines_as_code",
         "",
         "backend pipelines_as_code",
-        f"    server listener {server_address(listener)}",
+        f"    server listener {server_address(listener.host, listener.port)}",
     ]
     sections = [
-        global_section(connections=CONNECTIONS, buffer=_BUFFER),
+        global_section(buffer=_BUFFER),
         defaults(_LOG),
         RESOLVERS,
         metrics(places.metrics),
@@ -162,49 +156,16 @@ def listener_objects(
     workload = Workload(
         name=EVENTS_LISTENER,
         namespace=EVENTS_NAMESPACE,
+        prefix="events",
         port=PORT,
+        memory=_MEMORY,
+        egress=[DNS, to_listener(listener_namespace)],
         files={CONFIGURATION: configuration(local_listener(listener_namespace))},
         secrets={_SECRETS: (SECRET, {name: name for name in certificates})},
     )
-    made: dict[str, Manifest] = {
-        "namespace": namespace(EVENTS_NAMESPACE, EVENTS_LISTENER),
-        "certificates": secret(SECRET, workload, certificates),
-        **objects(workload, pods, memory=_MEMORY),
-        "network": network_policy(workload, [DNS, to_listener(listener_namespace)]),
-        "service": _service(workload, front),
-    }
-    if pods.pull_secret is not None:
-        made["pull-secret"] = pull_secret(EVENTS_NAMESPACE, pods.pull_secret, EVENTS_LISTENER)
+    leading = {"service": service(workload, front.exposure, front.port, front.node_port)}
     if front.exposure is EventsExposure.ROUTE:
-        made["route"] = _route(workload, front)
-    return {f"events-{part}": one for part, one in made.items()}
-
-
-def _service(workload: Workload, front: EventsFront) -> Manifest:
-    kinds = {EventsExposure.SERVICE: "LoadBalancer", EventsExposure.NODE_PORT: "NodePort"}
-    node_port = front.node_port if front.exposure is EventsExposure.NODE_PORT else None
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": workload.metadata(annotations=dict(SKIP_AWAIT)),
-        "spec": {
-            "type": kinds.get(front.exposure, "ClusterIP"),
-            "selector": workload.selector,
-            "ports": [service_port("events", front.port, node_port)],
-        },
-    }
-
-
-def _route(workload: Workload, front: EventsFront) -> Manifest:
-    return {
-        "apiVersion": "route.openshift.io/v1",
-        "kind": "Route",
-        "metadata": workload.metadata(),
-        "spec": {
-            "host": front.host,
-            "to": {"kind": "Service", "name": workload.name},
-            "port": {"targetPort": "events"},
-            # The certificates of both ends are looked at by both ends alone.
-            "tls": {"termination": "passthrough"},
-        },
-    }
+        # The certificates of both ends are looked at by both ends alone.
+        leading["route"] = route(workload, front.host, {"termination": "passthrough"})
+    secrets = {"certificates": secret(SECRET, workload, certificates)}
+    return objects(workload, pods, secrets=secrets, leading=leading)

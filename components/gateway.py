@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-from components.gateway_manifests import gateway_objects
 from components.kubernetes_object import register_objects
 
 if TYPE_CHECKING:
-    from components.gateway_config import Routing
-    from components.gateway_manifests import Front, GatewaySecrets
-    from components.haproxy_pods import HaproxyPods
+    from collections.abc import Mapping
+
+    from components.kubernetes_object import Manifest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,26 +26,14 @@ class GatewayArgs:
     ----------
     cluster
         API server of its cluster.
-    routing
-        What it does.
-    front
-        How it is reached.
-    pods
-        How its pods are made.
-    secrets
-        What it is given in secret.
-    listener_namespace
-        Namespace of Pipelines as Code on its own cluster.
+    objects
+        What it is made of (`gateway_manifests.gateway_objects`).
     after
         What must be there before it, and stay until it is gone.
     """
 
     cluster: pulumi.ProviderResource = field(repr=False)
-    routing: Routing
-    front: Front
-    pods: HaproxyPods
-    secrets: GatewaySecrets
-    listener_namespace: str
+    objects: Mapping[str, Manifest] = field(repr=False)
     after: tuple[pulumi.Resource, ...] = field(default=(), repr=False)
 
 
@@ -65,8 +52,5 @@ class Gateway(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: GatewayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("pipeline-service:gateway:Gateway", name, None, opts)
-        manifests = gateway_objects(
-            args.routing, args.front, args.pods, args.secrets, listener_namespace=args.listener_namespace
-        )
-        register_objects(name, manifests, provider=args.cluster, parent=self, depends_on=args.after)
+        register_objects(name, args.objects, provider=args.cluster, parent=self, depends_on=args.after)
         self.register_outputs({})

@@ -6,7 +6,6 @@ the one cluster that serves its tenant. Why it is done this way: docs/adr/0012-g
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass, field
 from itertools import combinations, product
 from typing import TYPE_CHECKING, Final
@@ -14,15 +13,18 @@ from typing import TYPE_CHECKING, Final
 from components import gateway_answers as answers
 from components.gateway_providers import FAMILIES, PROVIDERS
 from components.haproxy import (
+    CONFIGURATION,
+    CONNECTIONS,
+    FOLDER,
     HEADER_LIMIT,
     METRICS_PORT,
     NUMBERED,
     RESOLVERS,
-    RESOLVING,
     defaults,
     global_section,
     metrics,
     returned,
+    server_address,
 )
 
 if TYPE_CHECKING:
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 
     from components.gateway_answers import Answer
 
-CONFIGURATION: Final = "haproxy.cfg"
 REPOSITORIES: Final = "repositories.map"
 TENANTS: Final = "tenants.map"
 
@@ -42,9 +43,6 @@ LISTENER_NAME: Final = "events-listener.pipeline-service"
 
 SECRET_VARIABLE: Final = "GITHUB_WEBHOOK_SECRET"  # noqa: S105 -- the name of a variable
 """Environment variable with the GitHub App's webhook secret, in base64."""
-
-CONNECTIONS: Final = 256
-"""Events that a pod takes at once; others wait in the kernel's queue, which costs no memory of the pod's."""
 
 OF_ONE_CLUSTER: Final = CONNECTIONS // 2
 """Events that one cluster may have at once: a slow one must not hold all that the gateway can take."""
@@ -138,7 +136,7 @@ class Places:
 
     events: str = ":8080"
     metrics: str = f":{METRICS_PORT}"
-    maps: str = "/etc/haproxy"
+    maps: str = FOLDER
     certificate: str = "/etc/haproxy-tls/tls.pem"
     mutual_tls: str = "/etc/haproxy-mutual-tls"
 
@@ -241,7 +239,7 @@ def configuration(routing: Routing) -> str:
     """
     secret = (f"set-var proc.webhook_secret env({SECRET_VARIABLE})",) if routing.signed else ()
     sections = [
-        global_section(connections=CONNECTIONS, buffer=buffer_size(routing.body_limit), more=secret),
+        global_section(buffer=buffer_size(routing.body_limit), more=secret),
         defaults(_LOG),
         RESOLVERS,
         metrics(routing.places.metrics),
@@ -444,7 +442,7 @@ def _repository(routing: Routing) -> Iterator[str]:
 
 
 def _cluster(name: str, listener: Listener, routing: Routing) -> str:
-    server = f"server listener {server_address(listener)}"
+    server = f"server listener {server_address(listener.host, listener.port)}"
     if listener.remote:
         folder = routing.places.mutual_tls
         # With a name in the handshake, it is also the one that the certificate must have.
@@ -455,19 +453,3 @@ def _cluster(name: str, listener: Listener, routing: Routing) -> str:
         )
     busy = f"http-request {returned(answers.BUSY)} if {{ be_conn gt {OF_ONE_CLUSTER} }}"
     return "\n    ".join([f"backend cluster_{name}", busy, server])
-
-
-def server_address(listener: Listener) -> str:
-    """Write where a listener is, as HAProxy's `server` has it.
-
-    Parameters
-    ----------
-    listener
-        The listener.
-    """
-    try:
-        address = ipaddress.ip_address(listener.host)
-    except ValueError:
-        return f"{listener.host}:{listener.port} {RESOLVING}"
-    literal = f"[{address}]" if address.version == 6 else str(address)  # noqa: PLR2004 -- of IP
-    return f"{literal}:{listener.port}"

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from components.access import Subject, role, role_binding, rule
-from components.compute_cluster import namespace
 from components.exposure import Exposure
 from components.gateway_config import SECRET_VARIABLE, Places, Routing, buffer_size, files
 from components.haproxy_pods import (
@@ -14,15 +13,14 @@ from components.haproxy_pods import (
     HaproxyPods,
     Workload,
     memory_limit,
-    network_policy,
     objects,
+    route,
     secret,
-    service_port,
+    service,
 )
-from components.image_repository import pull_secret
 from components.names import GATEWAY_NAMESPACE, labels
-from components.pipelines_as_code_listener import to_listener
-from components.tenant_network import DNS
+from components.pipelines_as_code_network import to_listener
+from components.tenant_network import DNS, EVERYWHERE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +37,6 @@ PORT: Final = 8080
 """Where its pods take events."""
 
 _WEBHOOK_KEY: Final = "secret"
-_EVERYWHERE: Final = ("0.0.0.0/0", "::/0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,22 +123,16 @@ def gateway_objects(
     listener_namespace
         Namespace of Pipelines as Code on its own cluster.
     """
-    workload = _workload(routing, secrets)
-    memory = memory_limit(buffer_size(routing.body_limit))
-    made = {
-        "namespace": namespace(GATEWAY_NAMESPACE, GATEWAY),
-        **_secrets(workload, front, secrets),
-        **objects(workload, pods, memory=memory),
-        "network": network_policy(workload, _egress(routing, listener_namespace)),
-        "service": _service(workload, front),
+    workload = _workload(routing, secrets, listener_namespace)
+    port = 443 if front.certificate is not None and not front.exposure.ends_tls else 80
+    leading = {
+        "service": service(workload, front.exposure, port, front.node_port, keeps_sources=True),
         **_front(workload, front),
     }
-    if pods.pull_secret is not None:
-        made["pull-secret"] = pull_secret(GATEWAY_NAMESPACE, pods.pull_secret, GATEWAY)
-    return {f"gateway-{part}": one for part, one in made.items()}
+    return objects(workload, pods, secrets=_secrets(workload, front, secrets), leading=leading)
 
 
-def _workload(routing: Routing, secrets: GatewaySecrets) -> Workload:
+def _workload(routing: Routing, secrets: GatewaySecrets, listener_namespace: str) -> Workload:
     mounted: dict[str, tuple[str, Mapping[str, str]]] = {}
     if routing.tls:
         folder, _, file = Places.certificate.rpartition("/")
@@ -152,7 +143,10 @@ def _workload(routing: Routing, secrets: GatewaySecrets) -> Workload:
     return Workload(
         name=GATEWAY,
         namespace=GATEWAY_NAMESPACE,
+        prefix=GATEWAY,
         port=PORT,
+        memory=memory_limit(buffer_size(routing.body_limit)),
+        egress=_egress(routing, listener_namespace),
         files=files(routing),
         secrets=mounted,
         variables={SECRET_VARIABLE: (WEBHOOK_SECRET, _WEBHOOK_KEY)} if routing.signed else {},
@@ -179,30 +173,11 @@ def _egress(routing: Routing, listener_namespace: str) -> list[dict[str, Any]]:
         # Other clusters' listeners: by their ports, as their names may come to mean other addresses.
         rules.append(
             {
-                "to": [{"ipBlock": {"cidr": network}} for network in _EVERYWHERE],
+                "to": [{"ipBlock": {"cidr": network}} for network in EVERYWHERE],
                 "ports": [{"port": port, "protocol": "TCP"} for port in ports],
             }
         )
     return rules
-
-
-def _service(workload: Workload, front: Front) -> Manifest:
-    kinds = {Exposure.SERVICE: "LoadBalancer", Exposure.NODE_PORT: "NodePort"}
-    kind = kinds.get(front.exposure, "ClusterIP")
-    port = 443 if front.certificate is not None and not front.exposure.ends_tls else 80
-    # From outside, an event keeps its sender's address only where its node has a pod.
-    outside = {} if kind == "ClusterIP" else {"externalTrafficPolicy": "Local"}
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": workload.metadata(annotations=dict(SKIP_AWAIT)),
-        "spec": {
-            "type": kind,
-            **outside,
-            "selector": workload.selector,
-            "ports": [service_port("events", port, front.node_port)],
-        },
-    }
 
 
 def _front(workload: Workload, front: Front) -> dict[str, Manifest]:
@@ -294,15 +269,5 @@ def _route(workload: Workload, front: Front) -> dict[str, Manifest]:
         made["router-reads"] = role_binding(
             name, workload.namespace, name, router, labels(GATEWAY), kind="Role"
         )
-    made["route"] = {
-        "apiVersion": "route.openshift.io/v1",
-        "kind": "Route",
-        "metadata": workload.metadata(),
-        "spec": {
-            "host": front.host,
-            "to": {"kind": "Service", "name": workload.name},
-            "port": {"targetPort": "events"},
-            "tls": tls,
-        },
-    }
+    made["route"] = route(workload, front.host, tls)
     return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import TYPE_CHECKING, Final
 
 from components.gateway_answers import ERRORS
@@ -10,6 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from components.gateway_answers import Answer
+
+FOLDER: Final = "/etc/haproxy"
+"""Where the pods of an HAProxy have its configuration."""
+
+CONFIGURATION: Final = "haproxy.cfg"
+
+CONNECTIONS: Final = 256
+"""Events that a pod takes at once; others wait in the kernel's queue, which costs no memory of the pod's."""
 
 METRICS_PORT: Final = 8404
 """Where health and metrics are told."""
@@ -41,13 +50,11 @@ resolvers names
     hold valid 10s"""
 
 
-def global_section(*, connections: int, buffer: int, more: tuple[str, ...] = ()) -> str:
+def global_section(*, buffer: int, more: tuple[str, ...] = ()) -> str:
     """Write the section `global`.
 
     Parameters
     ----------
-    connections
-        How many requests are worked on at once.
     buffer
         Bytes of a buffer.
     more
@@ -57,7 +64,7 @@ def global_section(*, connections: int, buffer: int, more: tuple[str, ...] = ())
     return f"""\
 global
     log stdout len 8192 format raw local0
-    maxconn {connections + _OWN_CONNECTIONS}
+    maxconn {CONNECTIONS + _OWN_CONNECTIONS}
     # A container doesn't show how much of its node's processors is its own.
     nbthread 2
     hard-stop-after {DRAIN_SECONDS}s
@@ -115,6 +122,24 @@ frontend metrics
     monitor-uri {HEALTH_PATH}
     http-request use-service prometheus-exporter if {{ path /metrics }}
     http-request return status 404"""
+
+
+def server_address(host: str, port: int) -> str:
+    """Write where a server is, as HAProxy's `server` has it.
+
+    Parameters
+    ----------
+    host
+        Address, or DNS name.
+    port
+        Port.
+    """
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return f"{host}:{port} {RESOLVING}"
+    literal = f"[{address}]" if address.version == 6 else str(address)  # noqa: PLR2004 -- of IP
+    return f"{literal}:{port}"
 
 
 def returned(answer: Answer) -> str:

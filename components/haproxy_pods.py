@@ -1,4 +1,4 @@
-"""The pods of our HAProxys, and what keeps them there: plain manifests."""
+"""An HAProxy on a cluster: its pods, what keeps them there, and what leads to them, as plain manifests."""
 
 from __future__ import annotations
 
@@ -6,13 +6,20 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from components.gateway_config import CONFIGURATION, CONNECTIONS, Places
-from components.haproxy import DRAIN_SECONDS, HEALTH_PATH, METRICS_PORT
-from components.image_repository import pulls_with
+from components.compute_cluster import namespace
+from components.haproxy import (
+    CONFIGURATION,
+    CONNECTIONS,
+    DRAIN_SECONDS,
+    FOLDER,
+    HEALTH_PATH,
+    METRICS_PORT,
+)
+from components.image_repository import pull_secret, pulls_with
 from components.names import digest, labels
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import pulumi
 
@@ -22,8 +29,14 @@ CONFIG_DIGEST: Final = "pipeline-service/config-digest"
 SECRET_DIGEST: Final = "pipeline-service/secret-digest"  # noqa: S105 -- the name of an annotation
 """Annotations of the pods: HAProxy reads its files when it starts, so a change starts new ones."""
 
+SKIP_AWAIT: Final[Mapping[str, str]] = {"pulumi.com/skipAwait": "true"}
+"""Of what is ready only when others do their part: pods, a load balancer, DNS. No update waits for it."""
+
 _LEAVING_SECONDS: Final = 10
 """How long a pod that ends goes on taking events: until every node has learnt that it ends."""
+
+_SERVICES: Final[Mapping[str, str]] = {"service": "LoadBalancer", "nodePort": "NodePort"}
+"""Types of the Service that takes events, by what leads to it; behind all else it is its cluster's alone."""
 
 _MEBI: Final = 1024 * 1024
 
@@ -63,8 +76,14 @@ class Workload:
         Its name, and that of all that belongs to it.
     namespace
         Its namespace.
+    prefix
+        What its parts are named by in the engine's state.
     port
         Where its pods take events.
+    memory
+        Memory beyond which a pod is killed, a quantity in bytes.
+    egress
+        What its pods may reach, as rules of a NetworkPolicy.
     files
         Its configuration, by file.
     secrets
@@ -75,7 +94,10 @@ class Workload:
 
     name: str
     namespace: str
+    prefix: str
     port: int
+    memory: str
+    egress: Sequence[Mapping[str, Any]]
     files: Mapping[str, str]
     secrets: Mapping[str, tuple[str, Mapping[str, str]]] = field(default_factory=dict)
     variables: Mapping[str, tuple[str, str]] = field(default_factory=dict)
@@ -134,8 +156,14 @@ def memory_limit(buffer: int) -> str:
     return f"{96 + CONNECTIONS * buffer * 5 // (4 * _MEBI)}Mi"
 
 
-def objects(workload: Workload, pods: HaproxyPods, *, memory: str) -> dict[str, Manifest]:
-    """Make the configuration of an HAProxy, its Deployment, its budget, and the Service of its metrics.
+def objects(
+    workload: Workload,
+    pods: HaproxyPods,
+    *,
+    secrets: Mapping[str, Manifest],
+    leading: Mapping[str, Manifest],
+) -> dict[str, Manifest]:
+    """Make an HAProxy on a cluster; its namespace comes first.
 
     Parameters
     ----------
@@ -143,17 +171,21 @@ def objects(workload: Workload, pods: HaproxyPods, *, memory: str) -> dict[str, 
         The HAProxy.
     pods
         How its pods are made.
-    memory
-        Memory beyond which a pod is killed, a quantity in bytes.
+    secrets
+        Its Secrets, by part.
+    leading
+        What leads to it, by part.
     """
-    return {
+    made = {
+        "namespace": namespace(workload.namespace, workload.name),
+        **secrets,
         "config": {
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": workload.metadata(),
             "data": dict(workload.files),
         },
-        "deployment": _deployment(workload, pods, memory),
+        "deployment": _deployment(workload, pods),
         # While a node is emptied, one pod at a time goes.
         "budget": {
             "apiVersion": "policy/v1",
@@ -170,42 +202,79 @@ def objects(workload: Workload, pods: HaproxyPods, *, memory: str) -> dict[str, 
                 "ports": [_port("metrics", METRICS_PORT)],
             },
         },
+        "network": _network_policy(workload),
+        **leading,
     }
+    if pods.pull_secret is not None:
+        made["pull-secret"] = pull_secret(workload.namespace, pods.pull_secret, workload.name)
+    return {f"{workload.prefix}-{part}": one for part, one in made.items()}
 
 
-SKIP_AWAIT: Final[Mapping[str, str]] = {"pulumi.com/skipAwait": "true"}
-"""Of what is ready only when others do their part: pods, a load balancer, DNS. No update waits for it."""
-
-
-def service_port(name: str, port: int, node_port: int | None = None) -> dict[str, Any]:
-    """Make the port of a Service that leads to the container's port of its name.
+def service(
+    workload: Workload, exposure: str, port: int, node_port: int | None = None, *, keeps_sources: bool = False
+) -> Manifest:
+    """Make the Service that takes events.
 
     Parameters
     ----------
-    name
-        Its name.
+    workload
+        The HAProxy.
+    exposure
+        The kind of object that leads to it; `service` and `nodePort` are this one.
     port
-        Its number.
+        Its port.
     node_port
-        Its number on every node; None: as the cluster likes.
+        Its port on every node; None: as the cluster likes.
+    keeps_sources
+        Whether an event from outside keeps its sender's address, which it does only where its node has a pod.
     """
-    return {**_port(name, port), **({} if node_port is None else {"nodePort": node_port})}
+    kind = _SERVICES.get(exposure, "ClusterIP")
+    kept = {"externalTrafficPolicy": "Local"} if keeps_sources and exposure in _SERVICES else {}
+    on_nodes = {} if node_port is None else {"nodePort": node_port}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": workload.metadata(annotations=dict(SKIP_AWAIT)),
+        "spec": {
+            "type": kind,
+            **kept,
+            "selector": workload.selector,
+            "ports": [{**_port("events", port), **on_nodes}],
+        },
+    }
+
+
+def route(workload: Workload, host: str, tls: Mapping[str, Any]) -> Manifest:
+    """Make the Route of OpenShift that leads to that Service.
+
+    Parameters
+    ----------
+    workload
+        The HAProxy.
+    host
+        The name by which it is reached.
+    tls
+        Who ends TLS, and how.
+    """
+    return {
+        "apiVersion": "route.openshift.io/v1",
+        "kind": "Route",
+        "metadata": workload.metadata(),
+        "spec": {
+            "host": host,
+            "to": {"kind": "Service", "name": workload.name},
+            "port": {"targetPort": "events"},
+            "tls": tls,
+        },
+    }
 
 
 def _port(name: str, port: int) -> dict[str, Any]:
     return {"name": name, "port": port, "targetPort": name, "protocol": "TCP"}
 
 
-def network_policy(workload: Workload, egress: list[dict[str, Any]]) -> Manifest:
-    """Make the policy of the pods: events come from everywhere, metrics are told within the cluster.
-
-    Parameters
-    ----------
-    workload
-        The HAProxy.
-    egress
-        What they may reach.
-    """
+def _network_policy(workload: Workload) -> Manifest:
+    """Make the policy of the pods: events come from everywhere, metrics are told within the cluster."""
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
@@ -220,12 +289,12 @@ def network_policy(workload: Workload, egress: list[dict[str, Any]]) -> Manifest
                     "ports": [{"port": METRICS_PORT, "protocol": "TCP"}],
                 },
             ],
-            "egress": egress,
+            "egress": list(workload.egress),
         },
     }
 
 
-def _deployment(workload: Workload, pods: HaproxyPods, memory: str) -> Manifest:
+def _deployment(workload: Workload, pods: HaproxyPods) -> Manifest:
     digests = {CONFIG_DIGEST: digest(json.dumps(dict(workload.files), sort_keys=True))}
     if pods.secret_digest is not None:
         digests[SECRET_DIGEST] = pods.secret_digest
@@ -241,18 +310,18 @@ def _deployment(workload: Workload, pods: HaproxyPods, memory: str) -> Manifest:
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "template": {
                 "metadata": {"labels": marked, "annotations": digests},
-                "spec": _pod(workload, pods, memory),
+                "spec": _pod(workload, pods),
             },
         },
     }
 
 
-def _pod(workload: Workload, pods: HaproxyPods, memory: str) -> dict[str, Any]:
+def _pod(workload: Workload, pods: HaproxyPods) -> dict[str, Any]:
     user = (
         {} if pods.user is None else {"runAsUser": pods.user, "runAsGroup": pods.user, "fsGroup": pods.user}
     )
     probe = {"httpGet": {"path": HEALTH_PATH, "port": "metrics"}}
-    folders: dict[str, dict[str, Any]] = {Places.maps: {"configMap": {"name": workload.name}}}
+    folders: dict[str, dict[str, Any]] = {FOLDER: {"configMap": {"name": workload.name}}}
     for folder, (secret, keys) in workload.secrets.items():
         items = [{"key": key, "path": path} for key, path in keys.items()]
         folders[folder] = {"secret": {"secretName": secret, "defaultMode": 0o440, "items": items}}
@@ -283,7 +352,7 @@ def _pod(workload: Workload, pods: HaproxyPods, memory: str) -> dict[str, Any]:
                 "image": pods.image,
                 # In the foreground, and without a process above it, so that the pod's signal is its own:
                 # SIGUSR1, the image's STOPSIGNAL, lets it finish what it has.
-                "command": ["haproxy", "-db", "-f", f"{Places.maps}/{CONFIGURATION}"],
+                "command": ["haproxy", "-db", "-f", f"{FOLDER}/{CONFIGURATION}"],
                 "env": [
                     {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
                     for name, (secret, key) in workload.variables.items()
@@ -297,7 +366,7 @@ def _pod(workload: Workload, pods: HaproxyPods, memory: str) -> dict[str, Any]:
                 "lifecycle": {"preStop": {"exec": {"command": ["sleep", str(_LEAVING_SECONDS)]}}},
                 "resources": {
                     "requests": {"cpu": "100m", "memory": "96Mi"},
-                    "limits": {"memory": memory},
+                    "limits": {"memory": workload.memory},
                 },
                 "securityContext": {
                     "allowPrivilegeEscalation": False,

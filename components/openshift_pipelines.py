@@ -15,13 +15,8 @@ from components.access import PIPELINE_RESOURCES, REPOSITORY_GROUP
 from components.delivery import Delivery
 from components.kubernetes_object import register_object
 from components.names import digest, labels
-from components.pipelines_as_code import (
-    AppCredentials,
-    PacSetup,
-    app_secret,
-    network_policies,
-    operator_settings,
-)
+from components.pipelines_as_code import AppCredentials, PacSetup, app_secret, operator_settings
+from components.pipelines_as_code_network import network_policies
 from components.release import WAIT_SECONDS
 from components.tekton_network import resolvers_policy
 from components.unit import ClusterUnitArgs, Unit, UnitArgs, register_unit, to_yaml
@@ -267,7 +262,10 @@ class OpenShiftPipelines(pulumi.ComponentResource):
     ) -> None:
         super().__init__("pipeline-service:tekton:OpenShiftPipelines", name, None, opts)
 
-        if args.delivery is not Delivery.GITOPS:
+        if args.delivery is Delivery.GITOPS:
+            # The repository holds no Secret; what it lies in is made before the operator comes.
+            self._app_secret(name, args, args.after)
+        else:
             self._register(name, args)
         self.register_outputs({"channel": CHANNEL})
 
@@ -318,14 +316,23 @@ class OpenShiftPipelines(pulumi.ComponentResource):
             ],
             after=[operator.ready],
         )
-        made = policies(args.setup)
-        if args.github_app is not None:
-            made["github-app"] = app_secret(args.github_app, TEKTON_NAMESPACE)
-        for part, manifest in made.items():
+        for part, manifest in policies(args.setup).items():
             register_object(
                 f"{name}-{part}",
                 manifest,
                 provider=args.cluster,
                 parent=self,
                 depends_on=[config.ready],
+            )
+        self._app_secret(name, args, [config.ready])
+
+    def _app_secret(self, name: str, args: OpenShiftPipelinesArgs, after: Sequence[pulumi.Resource]) -> None:
+        """Register the credentials of the GitHub App, where there is one."""
+        if args.github_app is not None:
+            register_object(
+                f"{name}-github-app",
+                app_secret(args.github_app, TEKTON_NAMESPACE),
+                provider=args.cluster,
+                parent=self,
+                depends_on=after,
             )

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from components.access import Subject, role_binding
-from components.names import TENANT, labels
-from components.tenant_network import DNS, outside
+from components.names import labels
 from releases.pipelines_as_code import APP_SECRET, CONTROLLER, NAMESPACE, WATCHER, tenant_role
 
 if TYPE_CHECKING:
@@ -25,9 +24,6 @@ FINALIZERS: Final = (
 )
 """Its watcher puts it on every run that it made (v0.37.0, pkg/reconciler/controller.go): without the watcher,
 runs and so tenants' namespaces could never go."""
-
-_EVERYWHERE: Final = ("0.0.0.0/0", "::/0")
-_TLS_PORTS: Final = (443, 6443)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,70 +156,6 @@ def app_secret(credentials: AppCredentials, namespace: str = NAMESPACE) -> Manif
     }
 
 
-def network_policies(blocked: Sequence[str], namespace: str = NAMESPACE) -> list[Manifest]:
-    """Make the policies of its pods: whom they reach, and who reaches the listener.
-
-    The listener and the watcher speak to the API that a Repository names, with the cluster's own addresses
-    within reach, and the listener fetches what a pipeline in Git names; so neither gets to a cloud's metadata
-    service. Events come by the gateway: no tenant's pod reaches the listener past it.
-
-    Parameters
-    ----------
-    blocked
-        Further networks that they never reach.
-    namespace
-        Namespace of Pipelines as Code.
-    """
-    rules: list[dict[str, Any]] = [DNS, *outside(_EVERYWHERE, blocked)]
-    if not blocked:
-        # Some networks (Cilium) count neither pods nor the API server to any address block.
-        rules.append({"ports": [{"port": port, "protocol": "TCP"} for port in _TLS_PORTS]})
-    return [
-        _policy(
-            "pipelines-as-code",
-            namespace,
-            {
-                "podSelector": {
-                    "matchExpressions": [
-                        {
-                            "key": "app.kubernetes.io/name",
-                            "operator": "In",
-                            "values": ["controller", "watcher"],
-                        }
-                    ],
-                    "matchLabels": {"app.kubernetes.io/part-of": "pipelines-as-code"},
-                },
-                "policyTypes": ["Egress"],
-                "egress": rules,
-            },
-        ),
-        _policy(
-            "pipelines-as-code-listener",
-            namespace,
-            {
-                "podSelector": {
-                    "matchLabels": {
-                        "app.kubernetes.io/name": "controller",
-                        "app.kubernetes.io/part-of": "pipelines-as-code",
-                    }
-                },
-                "policyTypes": ["Ingress"],
-                "ingress": [
-                    {
-                        "from": [
-                            {
-                                "namespaceSelector": {
-                                    "matchExpressions": [{"key": TENANT, "operator": "DoesNotExist"}]
-                                }
-                            }
-                        ]
-                    }
-                ],
-            },
-        ),
-    ]
-
-
 def tenant_bindings(tenant_namespace: str, tenant: str) -> dict[str, Manifest]:
     """Let it work in a tenant's namespace: read Secrets, make runs, report how they go.
 
@@ -243,13 +175,4 @@ def tenant_bindings(tenant_namespace: str, tenant: str) -> dict[str, Manifest]:
             labels("tenant", tenant=tenant),
         )
         for part, account in (("pac-controller", CONTROLLER), ("pac-watcher", WATCHER))
-    }
-
-
-def _policy(name: str, namespace: str, spec: dict[str, Any]) -> Manifest:
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": {"name": name, "namespace": namespace, "labels": labels("pipelines-as-code")},
-        "spec": spec,
     }

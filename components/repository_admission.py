@@ -61,13 +61,14 @@ def policies(rules: RepositoryRules | None, *, workspace: bool = False) -> dict[
     """
     if rules is None:
         return {}
-    made = {"repositories": _repository_policy(rules), "repository-runs": _run_policy(rules)}
     if workspace:
         # Nothing there is Pipelines as Code's, and its namespace isn't either.
         made = {
             "repositories": _policy(_REPOSITORY_POLICY, "repositories", _validations(rules)),
             "repository-runs": _policy(_RUN_POLICY, "pipelineruns", (_marks_rule(()),)),
         }
+    else:
+        made = {"repositories": _repository_policy(rules), "repository-runs": _run_policy(rules)}
     return made | {f"{part}-binding": _binding(policy) for part, policy in made.items()}
 
 

@@ -98,13 +98,19 @@ class Syncer(pulumi.ComponentResource):
             parent=self,
             depends_on=ground,
         )
-        published = register_objects(
-            name,
-            manifests.published_resources(args.cluster_name, repositories=args.repositories),
-            provider=args.cluster,
-            parent=self,
-            depends_on=[*args.after, crds],
-        )
+        published: list[KubernetesObject] = []
+        for part, manifest in manifests.published_resources(
+            args.cluster_name, repositories=args.repositories
+        ).items():
+            # Each names what brings its kind: where that goes from a cluster that stays, only an order that
+            # doesn't lead over others holds, and the agent has to let a kind be before its definition goes.
+            published += register_object(
+                f"{name}-{part}",
+                manifest,
+                provider=args.cluster,
+                parent=self,
+                depends_on=[*args.after, crds],
+            )
         self.credential: pulumi.Output[str] = pulumi.Output.unsecret(kubeconfig.apply(digest))
         """Digest of the agent's kubeconfig: where it changes, the agent has to start anew."""
         register_object(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from components.names import labels
-from components.tenant_network import DNS, outside
+from components.tenant_network import anywhere
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,16 +14,11 @@ if TYPE_CHECKING:
 
 RESOLVERS_NAMESPACE: Final = "tekton-pipelines-resolvers"
 
-_EVERYWHERE: Final = ("0.0.0.0/0", "::/0")
-_TLS_PORTS: Final = (443, 6443)
-
 
 def resolvers_policy(blocked: Sequence[str], namespace: str = RESOLVERS_NAMESPACE) -> Manifest:
     """Make the policy for the pods of Tekton's remote resolvers, which fetch what tenants tell them to.
 
-    They need DNS, the API server, and Git hosts and registries wherever these are. They get no further than
-    that to a cloud's metadata service, which hands out the node's credentials to whoever asks. Tenants' pods
-    take nothing from them: tenants' own policies let in each tenant's own pods alone.
+    Tenants' pods take nothing from them: tenants' own policies let in each tenant's own pods alone.
 
     Parameters
     ----------
@@ -32,11 +27,6 @@ def resolvers_policy(blocked: Sequence[str], namespace: str = RESOLVERS_NAMESPAC
     namespace
         Where their pods are; by default where Tekton's release has them.
     """
-    rules: list[dict[str, Any]] = [DNS, *outside(_EVERYWHERE, blocked)]
-    if not blocked:
-        # Some networks (Cilium) count neither pods nor the API server to any address block. By its ports the
-        # API server is reached there too; metadata services answer on port 80.
-        rules.append({"ports": [{"port": port, "protocol": "TCP"} for port in _TLS_PORTS]})
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
@@ -44,6 +34,6 @@ def resolvers_policy(blocked: Sequence[str], namespace: str = RESOLVERS_NAMESPAC
         "spec": {
             "podSelector": {"matchLabels": {"app.kubernetes.io/component": "resolvers"}},
             "policyTypes": ["Egress"],
-            "egress": rules,
+            "egress": anywhere(blocked),
         },
     }

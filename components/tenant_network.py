@@ -30,7 +30,8 @@ METADATA: Final = (
 )
 """Where clouds hand out credentials of the node, or of a workload, to whoever asks."""
 
-_EVERYWHERE: Final = ("0.0.0.0/0", "::/0")
+EVERYWHERE: Final = ("0.0.0.0/0", "::/0")
+_TLS_PORTS: Final = (443, 6443)
 _DNS_NAMESPACES: Final = ("kube-system", "openshift-dns")
 _DNS_ADDRESSES: Final = ("169.254.0.0/16", "168.63.129.16/32")
 """Resolvers that are in no namespace: caches on the node (169.254.20.10, on Azure 169.254.10.10), Google's
@@ -105,7 +106,7 @@ def network_policy(
         Labels of the policy.
     """
     us = {"namespaceSelector": {"matchLabels": dict(own)}}
-    networks = _EVERYWHERE if network.egress is None else network.egress
+    networks = EVERYWHERE if network.egress is None else network.egress
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
@@ -136,6 +137,25 @@ def outside(networks: Sequence[str], left_out: Sequence[str] = ()) -> list[dict[
         One rule, or none without any network: a rule without any would be one for everything.
     """
     return [{"to": [_block(network, left_out) for network in networks]}] if networks else []
+
+
+def anywhere(blocked: Sequence[str]) -> list[dict[str, Any]]:
+    """Make the rules of egress of what fetches from wherever tenants tell it to.
+
+    It needs DNS, the API server, and Git hosts and registries wherever these are. It does not get to the
+    metadata service of a cloud, which hands out the node's credentials to whoever asks.
+
+    Parameters
+    ----------
+    blocked
+        Further networks that are never reached.
+    """
+    rules = [DNS, *outside(EVERYWHERE, blocked)]
+    if not blocked:
+        # Some networks (Cilium) count neither pods nor the API server to any address block. By its ports the
+        # API server is reached there too; metadata services answer on port 80.
+        rules.append({"ports": [{"port": port, "protocol": "TCP"} for port in _TLS_PORTS]})
+    return rules
 
 
 def _block(network: str, left_out: Sequence[str]) -> dict[str, Any]:

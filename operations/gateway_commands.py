@@ -43,7 +43,7 @@ _TOKENS: Final = {Provider.GITHUB: "GITHUB_TOKEN", Provider.GITLAB: "GITLAB_TOKE
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Provider:
+class _GivenProvider:
     """What the command line says of the tenants' provider; none for what follows from a repository's host."""
 
     kind: Provider | None
@@ -122,7 +122,7 @@ def redeliver_command(  # noqa: PLR0913 -- one parameter for each option
         path = stack_files(find_project(project), [stack], every=False)[0]
         settings = StackFile.read(path).settings
         pulumi = PulumiCli(root=path.parent, stack=stack)
-        given = _Provider(kind=provider, api_url=api_url, variable=token_variable)
+        given = _GivenProvider(kind=provider, api_url=api_url, variable=token_variable)
         hooks = [_app_hook(settings, pulumi)] if of_app else []
         _check_hosts(settings, tenant or (), given)
         for name in dict.fromkeys(tenant or ()):
@@ -163,7 +163,9 @@ def _check_chosen(hooks: Sequence[Hook]) -> None:
         raise OperationError("nothing is chosen; give --app, or --tenant NAME")
 
 
-def _tenant_hooks(settings: EnvironmentSettings, name: str, gateway: str, given: _Provider) -> Iterator[Hook]:
+def _tenant_hooks(
+    settings: EnvironmentSettings, name: str, gateway: str, given: _GivenProvider
+) -> Iterator[Hook]:
     """Find the hooks of a tenant's repositories that lead to the gateway."""
     entry = settings.tenants.get(name)
     if entry is None:
@@ -178,7 +180,7 @@ def _tenant_hooks(settings: EnvironmentSettings, name: str, gateway: str, given:
         yield from repository_hooks(api, kind, repository, gateway)
 
 
-def _check_hosts(settings: EnvironmentSettings, tenants: Sequence[str], given: _Provider) -> None:
+def _check_hosts(settings: EnvironmentSettings, tenants: Sequence[str], given: _GivenProvider) -> None:
     """Refuse what would send one host's token to another."""
     entries = [settings.tenants[name] for name in tenants if name in settings.tenants]
     hosts = sorted({host_of(repository) for entry in entries for repository in entry.repositories})

@@ -16,9 +16,9 @@ from components.argocd import ArgoCd
 from components.cluster_delivery import ClusterDelivery, ClusterPlaces
 from components.compute_cluster import ComputeCluster, ComputeClusterArgs
 from components.delivery import Delivery, ignore_differences
-from components.events_listener import EventsListener
+from components.events_listener import EventsListener, EventsListenerArgs
 from components.external_tenant import ExternalTenant, ExternalTenantArgs
-from components.gateway import Gateway
+from components.gateway import Gateway, GatewayArgs
 from components.kcp_workspace import (
     KcpWorkspace,
     KcpWorkspaceArgs,
@@ -221,9 +221,9 @@ def _events(
 ) -> list[pulumi.Resource]:
     """Compose what brings Git events to a cluster: a gateway, what gateways on others reach, or both."""
     made: list[pulumi.Resource] = []
-    if mapping_gateway.listens(environment.settings, name):
-        listener = mapping_gateway.events_listener(environment, name, cluster, after=after)
+    if objects := mapping_gateway.events_listener(environment, name):
+        listener = EventsListenerArgs(cluster=cluster, objects=objects, after=after)
         made.append(EventsListener(name, listener))
-    if name in environment.settings.gateway.clusters:
-        made.append(Gateway(name, mapping_gateway.gateway(environment, name, cluster, after=after)))
+    if objects := mapping_gateway.gateway(environment, name):
+        made.append(Gateway(name, GatewayArgs(cluster=cluster, objects=objects, after=after)))
     return made

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from components.cluster_delivery import ClusterDeliveryArgs
+from components.cluster_delivery import ClusterDeliveryArgs, FinalizerHolder
 from components.delivery import Delivery
 from components.names import tenant_namespace
+from components.pipelines_as_code import FINALIZERS
 from components.tekton import CHAINS_CONTROLLER, CHAINS_FINALIZERS, CHAINS_NAMESPACE
-from releases.catalog import TEKTON_CHAINS, TEKTON_PIPELINES
-from stacks import mapping, rendering
+from releases.catalog import PIPELINES_AS_CODE, TEKTON_CHAINS, TEKTON_PIPELINES
+from releases.pipelines_as_code import NAMESPACE, WATCHER
+from stacks import mapping, mapping_pipelines_as_code, rendering
 
 if TYPE_CHECKING:
     import pulumi
@@ -61,8 +63,8 @@ def delivery(
     entry = environment.settings.compute_clusters[cluster]
     handed = entry.delivery is Delivery.HANDOVER
     delivered = rendering.delivered_releases(environment, cluster)
-    # On OpenShift its operator may bring a Chains of its own.
-    chains = entry.delivery is not Delivery.DIRECT and TEKTON_PIPELINES in delivered
+    # On OpenShift its operator may bring a Chains of its own, and brings Pipelines as Code.
+    held = entry.delivery is not Delivery.DIRECT and TEKTON_PIPELINES in delivered
     return ClusterDeliveryArgs(
         cluster_name=cluster,
         kubeconfig=str(environment.kubeconfig_file(cluster)),
@@ -76,10 +78,23 @@ def delivery(
         if entry.delivery is not Delivery.DIRECT
         else (),
         credential=credential if entry.delivery is Delivery.GITOPS else None,
-        let_go=CHAINS_FINALIZERS if chains else (),
-        holder=f"{CHAINS_NAMESPACE}/{CHAINS_CONTROLLER}" if chains else "",
-        held=chains and TEKTON_CHAINS in delivered,
+        holders=_holders(delivered) if held else (),
         after=after,
+    )
+
+
+def _holders(releases: list[str]) -> tuple[FinalizerHolder, ...]:
+    return (
+        FinalizerHolder(
+            deployment=f"{CHAINS_NAMESPACE}/{CHAINS_CONTROLLER}",
+            finalizers=CHAINS_FINALIZERS,
+            wanted=TEKTON_CHAINS in releases,
+        ),
+        FinalizerHolder(
+            deployment=f"{NAMESPACE}/{WATCHER}",
+            finalizers=FINALIZERS,
+            wanted=PIPELINES_AS_CODE in releases,
+        ),
     )
 
 
@@ -96,6 +111,8 @@ def places(environment: LoadedEnvironment, cluster: str) -> list[str]:
         return []
     delivered = rendering.delivered_releases(environment, cluster)
     found = {CHAINS_NAMESPACE} if TEKTON_CHAINS in delivered else set()
+    if environment.github_app is not None:
+        found.add(mapping_pipelines_as_code.namespace(settings, cluster))
     if settings.image_repository.pull_secret is not None:
         for release in delivered:
             found |= set(environment.release(cluster, release).contents.pod_namespaces)

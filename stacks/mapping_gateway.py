@@ -1,4 +1,4 @@
-"""From settings to the arguments of the gateway and of events listeners.
+"""From settings to gateways and events listeners.
 
 Parameters mean what `stacks.mapping` says of them.
 """
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-from components.events_listener import EventsListenerArgs
 from components.events_listener_manifests import (
     AUTHORITY_FILE,
     CERTIFICATE_FILE,
@@ -18,12 +17,11 @@ from components.events_listener_manifests import (
     listener_objects,
 )
 from components.exposure import EventsExposure
-from components.gateway import GatewayArgs
 from components.gateway_config import Listener, Routing, TenantRoute
 from components.gateway_manifests import Certificate, Front, GatewaySecrets, gateway_objects
 from components.haproxy_pods import HaproxyPods
 from components.names import digest
-from components.pipelines_as_code_listener import local_listener
+from components.pipelines_as_code_network import local_listener
 from releases.catalog import HAPROXY_IMAGE
 from stacks import mapping, mapping_images, mapping_pipelines_as_code
 from stacks.vocabulary import ClusterState, amount, repository_identity
@@ -44,7 +42,7 @@ def url(settings: EnvironmentSettings) -> str | None:
     return f"{'https' if tls else 'http'}://{gateway.host}{port}"
 
 
-def listens(settings: EnvironmentSettings, cluster: str) -> bool:
+def _listens(settings: EnvironmentSettings, cluster: str) -> bool:
     """Tell whether a cluster has an events listener, for gateways on other clusters."""
     elsewhere = set(settings.gateway.clusters) - {cluster}
     return bool(elsewhere) and settings.compute_clusters[cluster].events is not None
@@ -53,11 +51,35 @@ def listens(settings: EnvironmentSettings, cluster: str) -> bool:
 def events_url(settings: EnvironmentSettings, cluster: str) -> str | None:
     """Name the address of a cluster's events listener; None without one."""
     events = settings.compute_clusters[cluster].events
-    return f"https://{events.host}:{events.port}" if events and listens(settings, cluster) else None
+    return f"https://{events.host}:{events.port}" if events and _listens(settings, cluster) else None
 
 
-def routing(environment: LoadedEnvironment, cluster: str) -> Routing:
-    """Say what the gateway on a cluster does."""
+def gateway(environment: LoadedEnvironment, cluster: str) -> dict[str, Manifest]:
+    """Make the gateway on a cluster; nothing where none is wanted."""
+    if cluster not in environment.settings.gateway.clusters:
+        return {}
+    return gateway_objects(
+        _routing(environment, cluster),
+        _front(environment),
+        _gateway_pods(environment, cluster),
+        _secrets(environment),
+        listener_namespace=mapping_pipelines_as_code.namespace(environment.settings, cluster),
+    )
+
+
+def events_listener(environment: LoadedEnvironment, cluster: str) -> dict[str, Manifest]:
+    """Make the events listener of a cluster; nothing where none is wanted."""
+    if not _listens(environment.settings, cluster):
+        return {}
+    return listener_objects(
+        _events_front(environment, cluster),
+        _listener_pods(environment, cluster),
+        _certificates(environment),
+        listener_namespace=mapping_pipelines_as_code.namespace(environment.settings, cluster),
+    )
+
+
+def _routing(environment: LoadedEnvironment, cluster: str) -> Routing:
     settings = environment.settings
     gateway = settings.gateway
     listeners = {}
@@ -94,63 +116,6 @@ def routing(environment: LoadedEnvironment, cluster: str) -> Routing:
     )
 
 
-def gateway(
-    environment: LoadedEnvironment,
-    cluster: str,
-    provider: pulumi.ProviderResource,
-    *,
-    after: tuple[pulumi.Resource, ...],
-) -> GatewayArgs:
-    """Say how a gateway stands on a cluster."""
-    return GatewayArgs(
-        cluster=provider,
-        routing=routing(environment, cluster),
-        front=_front(environment),
-        pods=_gateway_pods(environment, cluster),
-        secrets=_secrets(environment),
-        listener_namespace=mapping_pipelines_as_code.namespace(environment.settings, cluster),
-        after=after,
-    )
-
-
-def events_listener(
-    environment: LoadedEnvironment,
-    cluster: str,
-    provider: pulumi.ProviderResource,
-    *,
-    after: tuple[pulumi.Resource, ...],
-) -> EventsListenerArgs:
-    """Say how an events listener stands on a cluster."""
-    return EventsListenerArgs(
-        cluster=provider,
-        front=_events_front(environment, cluster),
-        pods=_listener_pods(environment, cluster),
-        certificates=_certificates(environment),
-        listener_namespace=mapping_pipelines_as_code.namespace(environment.settings, cluster),
-        after=after,
-    )
-
-
-def own_objects(environment: LoadedEnvironment, cluster: str) -> dict[str, list[Manifest]]:
-    """Make the objects of both on a cluster, by folder, where no secret is known."""
-    place = mapping_pipelines_as_code.namespace(environment.settings, cluster)
-    made = {}
-    if cluster in environment.settings.gateway.clusters:
-        objects = gateway_objects(
-            routing(environment, cluster),
-            _front(environment),
-            _gateway_pods(environment, cluster),
-            _secrets(environment),
-            listener_namespace=place,
-        )
-        made["gateway"] = [*objects.values()]
-    if listens(environment.settings, cluster):
-        front, certificates = _events_front(environment, cluster), _certificates(environment)
-        pods = _listener_pods(environment, cluster)
-        made["events"] = [*listener_objects(front, pods, certificates, listener_namespace=place).values()]
-    return made
-
-
 def _front(environment: LoadedEnvironment) -> Front:
     settings = environment.settings.gateway
     parent = settings.parent_gateway
@@ -171,7 +136,7 @@ def _front(environment: LoadedEnvironment) -> Front:
 
 def _events_front(environment: LoadedEnvironment, cluster: str) -> EventsFront:
     events = environment.settings.compute_clusters[cluster].events
-    assert events is not None  # noqa: S101 -- `listens` sees to it
+    assert events is not None  # noqa: S101 -- `_listens` sees to it
     return EventsFront(
         host=events.host, port=events.port, exposure=events.exposure, node_port=events.node_port
     )

@@ -13,12 +13,8 @@ from typing import TYPE_CHECKING, Final
 import pulumi
 
 from components.openshift_pipelines import TEKTON_NAMESPACE
-from components.pipelines_as_code import (
-    AppCredentials,
-    PacSetup,
-    RepositoryRules,
-    network_policies,
-)
+from components.pipelines_as_code import AppCredentials, PacSetup, RepositoryRules
+from components.pipelines_as_code_network import network_policies
 from components.tenant_manifests import TenantRepositories
 from releases.adaptation import Adaptation, DeploymentRules
 from releases.pipelines_as_code import CONFIG, CONTROLLER, NAMESPACE, SETTINGS, WATCHER, WEBHOOK

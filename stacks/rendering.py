@@ -99,8 +99,9 @@ def own_objects(environment: LoadedEnvironment, cluster: str) -> dict[str, list[
             *retention_manifests.ground("").values(),
             retention_manifests.job(cluster, mapping.retention_pods(environment, cluster)),
         ],
+        "gateway": [*mapping_gateway.gateway(environment, cluster).values()],
+        "events": [*mapping_gateway.events_listener(environment, cluster).values()],
     }
-    folders |= mapping_gateway.own_objects(environment, cluster)
     if environment.settings.compute_clusters[cluster].distribution is Distribution.OPENSHIFT:
         setup = mapping_releases.on_openshift(environment.settings, environment.images)
         folders["tekton"] = [

@@ -16,9 +16,10 @@ from units.delete import let_go
 from units.errors import UnitError
 from units.live import change_metadata, live_objects
 from units.manifest import CRD, Identity, identify, in_apply_stages, parse
+from units.request import LetGo
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from units.kubectl import Kubectl
     from units.manifest import Manifest
@@ -41,10 +42,29 @@ _PULUMI: Final = re.compile(r"pulumi-(resource-)?kubernetes(-[0-9a-f]+)?")
 """Field managers of pulumi-kubernetes: of a creation, and of an application (with a number of its own)."""
 
 _HELD: Final = "held"
-"""Key of the record that says that objects of others may have finalizers of what Argo CD applied."""
+"""Key of the record that names whose finalizers objects of others may have, of what Argo CD applied."""
 
 _PAUSE_SECONDS: Final = 2.0
 _SHOWN: Final = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holder:
+    """What Argo CD applies and what puts finalizers on objects of others.
+
+    Attributes
+    ----------
+    deployment
+        Namespace and name of the Deployment whose pods do so, with a slash between.
+    let_go
+        The finalizers.
+    wanted
+        Whether it is wanted there: where it is not any more, its finalizers are taken off.
+    """
+
+    deployment: str
+    let_go: tuple[LetGo, ...]
+    wanted: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +87,8 @@ class Delivery:
         Annotation of that Deployment's pods.
     credential
         Its value: the credential's digest.
-    holder
-        Namespace and name of a Deployment that Argo CD applies, with a slash between, whose pods put the
-        finalizers of the request's `let_go` on objects of others.
-    held
-        Whether it is wanted there: where it is not any more, its finalizers are taken off.
+    holders
+        Who puts finalizers on objects of others.
     """
 
     wanted: str
@@ -81,8 +98,7 @@ class Delivery:
     restart: str
     annotation: str
     credential: str
-    holder: str
-    held: bool
+    holders: tuple[Holder, ...]
 
 
 def read_delivery(environment: Mapping[str, str]) -> Delivery:
@@ -109,8 +125,14 @@ def read_delivery(environment: Mapping[str, str]) -> Delivery:
         restart=environment.get("UNIT_RESTART", ""),
         annotation=environment.get("UNIT_RESTART_ANNOTATION", ""),
         credential=environment.get("UNIT_RESTART_VALUE", ""),
-        holder=environment.get("UNIT_HOLDER", ""),
-        held=environment.get("UNIT_HELD") == "true",
+        holders=tuple(
+            Holder(
+                deployment=one["deployment"],
+                let_go=tuple(LetGo(**finalizer) for finalizer in one["let_go"]),
+                wanted=one["wanted"],
+            )
+            for one in json.loads(environment.get("UNIT_HOLDERS", "[]"))
+        ),
     )
 
 
@@ -139,24 +161,26 @@ def deliver(kubectl: Kubectl, request: Request, delivery: Delivery, stdin: str) 
         It would lose something; says what to do.
     """
     before, objects, held = _recorded(kubectl, request)
-    held = held or delivery.held
+    held |= {one.deployment for one in delivery.holders if one.wanted}
     _refuse_a_jump(before, delivery)
     if delivery.wanted != DIRECT:
         _require_application(kubectl, delivery)
     if delivery.wanted == HANDOVER:
         objects = _handed_over(delivery, stdin)
-        _record(kubectl, request, HANDOVER, objects, held=held)
+        _record(kubectl, request, HANDOVER, objects, held)
         return f"handover: {len(objects)} objects are for both, and Argo CD applies them"
     if delivery.wanted == GITOPS:
         changed = 0
         if before == HANDOVER:
             changed = _give(kubectl, request, delivery, objects)
-        _record(kubectl, request, GITOPS, objects, held=held)
+        _record(kubectl, request, GITOPS, objects, held)
         _place_secrets(kubectl, delivery)
         restarted = _restart(kubectl, delivery)
-        if held and not delivery.held:
-            _let_go(kubectl, request, delivery)
-            _record(kubectl, request, GITOPS, objects)
+        for one in delivery.holders:
+            if one.deployment in held and not one.wanted:
+                _let_go(kubectl, request, delivery, one)
+                held.discard(one.deployment)
+                _record(kubectl, request, GITOPS, objects, held)
         return f"gitops: {changed} objects are Argo CD's alone now{restarted}"
     if before != HANDOVER:
         return "direct: nothing to hand over"
@@ -242,24 +266,25 @@ def _refuse_a_jump(before: str | None, delivery: Delivery) -> None:
     )
 
 
-def _recorded(kubectl: Kubectl, request: Request) -> tuple[str | None, list[Identity], bool]:
-    """Read how things got to the cluster until now (None: none is there yet), which, and if one holds."""
+def _recorded(kubectl: Kubectl, request: Request) -> tuple[str | None, list[Identity], set[str]]:
+    """Read how things got to the cluster until now (None: none is there yet), which, and who may hold."""
     here = f"--namespace={request.namespace}"
     found = kubectl.get("configmap", RECORD, here)
     if found is None:
         units = kubectl.get("configmap", here, "--selector=app.kubernetes.io/component=unit")
         names = [item["metadata"]["name"] for item in (units or {}).get("items", [])]
         # Argo CD itself is always applied by this program.
-        return (DIRECT if any(not name.startswith("unit-argo") for name in names) else None), [], False
+        return (DIRECT if any(not name.startswith("unit-argo") for name in names) else None), [], set()
     try:
         before = found["data"]["delivery"]
         objects = _identities(found["data"]["objects"])
+        held = {str(one) for one in json.loads(found["data"].get(_HELD, "[]"))}
     except (KeyError, TypeError, ValueError):
         raise UnitError(
             f"the ConfigMap {request.namespace}/{RECORD} was changed by somebody and can't be read;"
             " restore it from a backup: without it nobody knows who applies what runs on the cluster"
         ) from None
-    return before, objects, found["data"].get(_HELD) == "true"
+    return before, objects, held
 
 
 def _identities(text: str) -> list[Identity]:
@@ -270,7 +295,11 @@ def _identities(text: str) -> list[Identity]:
 
 
 def _record(
-    kubectl: Kubectl, request: Request, delivery: str, objects: Sequence[Identity], *, held: bool = False
+    kubectl: Kubectl,
+    request: Request,
+    delivery: str,
+    objects: Sequence[Identity],
+    held: Collection[str] = (),
 ) -> None:
     manifest = {
         "apiVersion": "v1",
@@ -286,7 +315,7 @@ def _record(
         },
         "data": {
             "delivery": delivery,
-            **({_HELD: "true"} if held else {}),
+            **({_HELD: json.dumps(sorted(held))} if held else {}),
             "objects": json.dumps(
                 [[one.api_version, one.kind, one.namespace, one.name] for one in sorted(objects)]
             ),
@@ -432,9 +461,9 @@ def _dismiss_application(kubectl: Kubectl, delivery: Delivery) -> None:
     kubectl.run("delete", _APPLICATION, name, here, "--ignore-not-found", "--cascade=orphan")
 
 
-def _let_go(kubectl: Kubectl, request: Request, delivery: Delivery) -> None:
+def _let_go(kubectl: Kubectl, request: Request, delivery: Delivery, of: Holder) -> None:
     """Take off the finalizers of what Argo CD has taken away: no unit is deleted with it."""
-    namespace, _, name = delivery.holder.partition("/")
+    namespace, _, name = of.deployment.partition("/")
     holder = Identity(api_version="apps/v1", kind="Deployment", namespace=namespace, name=name)
     deadline = time.monotonic() + request.wait_seconds
     while kubectl.api.each(kubectl.api.find, [holder]) != [None]:
@@ -445,7 +474,7 @@ def _let_go(kubectl: Kubectl, request: Request, delivery: Delivery) -> None:
                 " Synced, and run pulumi up anew"
             )
         time.sleep(_PAUSE_SECONDS)
-    for held in request.let_go:
+    for held in of.let_go:
         let_go(kubectl, request, held)
 
 

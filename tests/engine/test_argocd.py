@@ -15,6 +15,7 @@ from releases.catalog import ARGO_CD, ARGO_CD_HA
 from releases.transform import serialize, transform
 from tests.support.argocd import published
 from tests.support.cluster_project import CRDS, RECORDS, cluster, cluster_project, definition
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,7 +124,7 @@ def kubectl(project: PulumiProject, user: str, *arguments: str, stdin: object = 
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=120,
     )
     return done.returncode == 0, done.stdout + done.stderr
 
@@ -194,8 +195,7 @@ def test_it_may_deliver_its_content_and_nothing_else(plane: ControlPlane, projec
     project.up()
 
     # All of it, roles and bindings too: it holds what it hands on.
-    applied, said = apply(project, *CONTENT)
-    assert applied, said
+    until(lambda: apply(project, *CONTENT)[0], "applied", lambda: apply(project, *CONTENT)[1])
     for rules, why in (
         ([rule("", ("nodes",), ("delete",))], "attempting to grant RBAC permissions not currently held"),
         ([rule("*", ("*",), ("*",))], "attempting to grant RBAC permissions not currently held"),
@@ -217,9 +217,12 @@ def test_it_may_deliver_its_content_and_nothing_else(plane: ControlPlane, projec
     # Its role allows a run to be written, since Tekton's does; the guard doesn't.
     plane.create("/apis/tekton.dev/v1/namespaces/default/pipelineruns", RUN)
     assert kubectl(project, CONTROLLER, "auth", "can-i", "delete", "pipelineruns.tekton.dev")[0]
+    more = {**RUN, "metadata": {"name": "more"}}
+    dry = ("create", "--dry-run=server", "--filename=-")
+    until(lambda: "never uses it" in kubectl(project, CONTROLLER, *dry, stdin=more)[1], "in force")
     for refused in (
         kubectl(project, CONTROLLER, "delete", "pipelinerun", "run", "--namespace=default"),
-        kubectl(project, CONTROLLER, "create", "--filename=-", stdin={**RUN, "metadata": {"name": "more"}}),
+        kubectl(project, CONTROLLER, "create", "--filename=-", stdin=more),
         kubectl(
             project,
             CONTROLLER,

@@ -6,6 +6,7 @@ name as field manager.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import subprocess
@@ -17,6 +18,8 @@ import yaml
 
 from releases.contents import Contents
 from releases.prepare import PreparedRelease
+from stacks.gateway_sources import GatewaySources
+from stacks.github_app import GitHubApp
 from stacks.image_sources import Images
 from stacks.kubeconfigs import parse
 from stacks.loader import LoadedEnvironment
@@ -37,10 +40,11 @@ from components import retention_manifests, syncer_manifests
 from components.cluster_delivery import ClusterDelivery, ClusterPlaces
 from components.compute_cluster import ComputeCluster, ComputeClusterArgs
 from components.delivery import Delivery
+from components.gateway import Gateway
 from components.kubernetes_object import KubernetesObject, register_object, register_objects
 from components.release import Release
 from components.tenant_place import register_namespaces
-from stacks import mapping, mapping_delivery, targets
+from stacks import mapping, mapping_delivery, mapping_gateway, targets
 from tests.engine.test_delivery import loaded
 
 
@@ -63,6 +67,8 @@ releases = [
     Release(f"east-{name}", mapping.release_args(environment, "east", name, cluster, after=before))
     for name in ("tekton-pipelines", "api-syncagent-crds")
 ]
+for args in mapping.beside_pipelines(environment, "east", cluster, after=(*before, releases[0])):
+    releases.append(Release(f"east-{args.release.name}", args))
 part = Part("east")
 after = [ground, *releases]
 syncer = register_objects(
@@ -81,6 +87,8 @@ register_objects(
 register_objects(
     "east", retention_manifests.ground("c2VjcmV0"), provider=cluster, parent=part, depends_on=after
 )
+if environment.settings.gateway.clusters:
+    Gateway("east", mapping_gateway.gateway(environment, "east", cluster, after=tuple(after)))
 place = mapping.tenant_place(environment, "demo", cluster, after=tuple(after))
 register_namespaces("demo", place, parent=part)
 if delivery is not Delivery.DIRECT:
@@ -141,11 +149,28 @@ RELEASES: dict[str, list[dict[str, Any]]] = {
             "metadata": {"name": "chains-config", "namespace": "tekton-chains"},
         },
     ],
+    # As above.
+    "pipelines-as-code": [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "pipelines-as-code"}},
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "pipelines-as-code", "namespace": "pipelines-as-code"},
+        },
+    ],
 }
+WEBHOOK_SECRET = "made-up-webhook-secret"
+PRIVATE_KEY = "made-up-private-key"
 
 
-def settings(delivery: str, *, chains: bool = False, pulls: bool = False) -> dict[str, Any]:
+def settings(
+    delivery: str, *, chains: bool = False, pulls: bool = False, events: bool = False
+) -> dict[str, Any]:
+    app = {"id": 12, "privateKey": {"secret": "appKey"}, "webhookSecret": {"secret": "appHook"}}
+    gateway = {"clusters": ["east"], "host": "events.example.com", "tls": {"secret": "gatewayCertificate"}}
     return {
+        "pipelinesAsCode": {"enabled": True, "githubApp": app} if events else {},
+        "gateway": gateway if events else {},
         "kcp": {"kubeconfig": {"path": "kcp"}},
         "computeClusters": {"east": {"kubeconfig": {"path": "east"}, "delivery": delivery}},
         "tekton": {"chains": {"enabled": chains, "signingKey": {"secret": "key"}}},
@@ -163,6 +188,9 @@ def loaded(given: dict[str, Any], kubeconfig: str) -> LoadedEnvironment:
     releases = dict(RELEASES)
     if not given["tekton"]["chains"]["enabled"]:
         del releases["tekton-chains"]
+    events = bool(given["gateway"])
+    if not events:
+        del releases["pipelines-as-code"]
     for name, manifests in releases.items():
         text = "".join(f"{json.dumps(one)}\n" for one in manifests)
         path = folder / f"{name}.yaml"
@@ -183,6 +211,10 @@ def loaded(given: dict[str, Any], kubeconfig: str) -> LoadedEnvironment:
         prepared={"east": prepared},
         folder=folder,
         images=Images(pull_secret='{"auths": {}}' if given["imageRepository"] else None),
+        gateway=GatewaySources(certificate=(PRIVATE_KEY, PRIVATE_KEY) if events else None),
+        github_app=GitHubApp(app_id=12, private_key=PRIVATE_KEY, webhook_secret=WEBHOOK_SECRET)
+        if events
+        else None,
     )
     file = environment.kubeconfig_file("east")
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -226,11 +258,11 @@ class Cluster:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def files(self, monkeypatch: pytest.MonkeyPatch) -> dict[Path, dict[str, Any]]:
+    def files(self, monkeypatch: pytest.MonkeyPatch, **more: bool) -> dict[Path, dict[str, Any]]:
         """Render what the repository holds."""
         with monkeypatch.context() as patched:
             patched.chdir(self.project.directory)
-            environment = loaded(settings("handover"), self.plane.kubeconfig())
+            environment = loaded(settings("handover", **more), self.plane.kubeconfig())
             texts = render(cluster_content(environment, "east", self.project.directory))
         written = {}
         for name, text in texts.items():
@@ -403,16 +435,17 @@ def test_destroying_a_cluster_that_argo_cd_fills_takes_what_is_ours_and_says_wha
 
 
 CHAINS = "chains.tekton.dev/pipelinerun"
+WATCHER = "pipelinesascode.tekton.dev/finalizer"
 
 
-def test_what_chains_held_is_let_go_once_argo_cd_has_taken_chains_away(
+def test_what_chains_and_pipelines_as_code_held_is_let_go_once_argo_cd_has_taken_them_away(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cluster.up("gitops", chains=True)
+    cluster.up("gitops", chains=True, events=True)
     cluster.files(monkeypatch)
     cluster.sync()
     runs = "/apis/tekton.dev/v1/namespaces/default/pipelineruns"
-    metadata = {"name": "signed", "finalizers": [CHAINS, "example.com/others"]}
+    metadata = {"name": "signed", "finalizers": [CHAINS, WATCHER, "example.com/others"]}
     cluster.plane.create(
         runs, {"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "metadata": metadata, "spec": {}}
     )
@@ -420,8 +453,10 @@ def test_what_chains_held_is_let_go_once_argo_cd_has_taken_chains_away(
     def finalizers() -> list[str]:
         return list(cluster.plane.get(f"{runs}/signed")["metadata"]["finalizers"])
 
-    cluster.up("gitops", chains=True, credential="two")
+    cluster.up("gitops", chains=True, events=True, credential="two")
     assert finalizers() == metadata["finalizers"]
+    cluster.up("gitops", events=True)
+    assert finalizers() == [WATCHER, "example.com/others"]
     cluster.up("gitops")
     assert finalizers() == ["example.com/others"]
 
@@ -429,11 +464,18 @@ def test_what_chains_held_is_let_go_once_argo_cd_has_taken_chains_away(
 def test_what_no_repository_holds_is_there_before_argo_cd_has_come(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The pull secrets too: the first `up` failed, since their namespaces are Argo CD's.
-    cluster.up("gitops", pulls=True)
+    # The pull secrets and the App's, too: the first `up` failed, since their namespaces are Argo CD's.
+    cluster.up("gitops", pulls=True, events=True)
     cluster.kubectl("get", "--namespace=tekton-pipelines", "secret/webhook-certs")
     cluster.kubectl("get", "--namespace=pipeline-service-syncer", "secret/kcp-kubeconfig")
-    objects = list(cluster.files(monkeypatch).values())
+    cluster.kubectl("get", "--namespace=pipelines-as-code", "secret/pipelines-as-code-secret")
+    of_the_gateway = ("gateway-tls", "github-webhook", "pipeline-service-pull")
+    cluster.kubectl("get", "--namespace=pipeline-service-gateway", "secret", *of_the_gateway)
+    objects = list(cluster.files(monkeypatch, pulls=True, events=True).values())
+    assert not [one for one in objects if one["kind"] == "Secret"]
+    for text in (WEBHOOK_SECRET, PRIVATE_KEY):
+        assert text not in json.dumps(objects)
+        assert base64.b64encode(text.encode()).decode() not in json.dumps(objects)
     of_tenants = [
         one["metadata"]["name"]
         for one in objects
@@ -446,7 +488,8 @@ def test_what_no_repository_holds_is_there_before_argo_cd_has_come(
     before = uids(cluster.live(namespaces))
 
     cluster.sync()
-    cluster.up("gitops", pulls=True)
+    cluster.up("gitops", pulls=True, events=True)
+    cluster.kubectl("get", "--namespace=pipeline-service-gateway", "configmap/gateway", "deployment/gateway")
     live = cluster.live(namespaces)
     assert uids(live).items() >= before.items()
     for one in live.values():

@@ -6,7 +6,6 @@ import hashlib
 import json
 import socket
 import subprocess
-import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +18,10 @@ from components.tenant_manifests import TenantAccess, TenantQuota, workspace_con
 from components.unit import UnitArgs, environment, to_yaml
 from operations import drift
 from operations.drift import DeployedUnit, UnitReport, compare_units
-from tests.support.apiserver import ControlPlane, control_plane, free_port, require_binaries
+from tests.support.apiserver import ControlPlane, control_plane, require_binaries
 from tests.support.kcp import KcpServer, kcp_server
+from tests.support.ports import free_port
+from tests.support.waiting import until
 from units.apply import apply
 from units.kubectl import Kubectl
 from units.request import read_request
@@ -178,8 +179,7 @@ def test_what_was_deleted_is_missing_with_all_of_a_kind_that_is_gone(
     plane.delete("/apis/rbac.authorization.k8s.io/v1/clusterroles/kites")
     definition = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/kites.example.com"
     plane.delete(definition)
-    while plane.exists(definition):
-        time.sleep(0.1)
+    until(lambda: not plane.exists(definition), "deleted")
 
     assert release.found() == [
         "missing: CustomResourceDefinition kites.example.com",
@@ -213,8 +213,8 @@ def test_what_dropped_out_and_is_still_there_is_told_but_for_a_kind_in_use(
     kept["metadata"] = {"name": "boats.example.com"}
     kept["spec"] = {**kept["spec"], "names": {"kind": "Boat", "plural": "boats"}}
     definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-    plane.create(definitions, kept)
-    plane.create(
+    plane.create_anew(definitions, kept)
+    plane.create_anew(
         "/api/v1/namespaces/default/configmaps",
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "old"}},
     )
@@ -224,8 +224,7 @@ def test_what_dropped_out_and_is_still_there_is_told_but_for_a_kind_in_use(
     ]
     plane.patch(path, {"data": {"objects": json.dumps([*record, *dropped])}})
     boats = "/apis/example.com/v1/boats"
-    while plane.request("GET", boats)[0] != 200:
-        time.sleep(0.1)
+    until(lambda: plane.request("GET", boats)[0] == 200, "served")
     left = "left: CustomResourceDefinition boats.example.com"
     assert release.found() == [left, "left: ConfigMap default/old"]
 
@@ -249,15 +248,16 @@ def test_a_change_that_the_server_will_not_take_back_is_told_and_hides_no_other(
     flyer = json.loads(json.dumps(MANIFESTS[-1]))
     flyer["spec"]["selector"]["matchLabels"] = {"app": "other"}
     flyer["spec"]["template"]["metadata"]["labels"] = {"app": "other"}
-    plane.delete(f"{path}/flyer")
-    plane.create(path, flyer)
-
-    refused, missing = release.report().differences
+    plane.create_anew(path, flyer)
+    try:
+        refused, missing = release.report().differences
+    finally:
+        # Or the release could not be applied for the other tests.
+        plane.delete(f"{path}/flyer")
 
     assert (refused.what, refused.object) == ("refused", "Deployment pipeline-service/flyer")
     assert "immutable" in refused.reason
     assert str(missing) == "missing: ClusterRole kites"
-    plane.delete(f"{path}/flyer")
 
 
 def test_an_unreachable_cluster_is_told_and_stops_no_other(

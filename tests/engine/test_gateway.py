@@ -119,20 +119,22 @@ def test_an_events_listener_is_taken_without_a_warning(
 
 # The gateway of one cluster and the events listener of another, wired as in stacks/environment.py.
 PROGRAM = """
-from dataclasses import replace
-from components.events_listener import EventsListener
-from components.gateway import Gateway
+from components.events_listener import EventsListener, EventsListenerArgs
+from components.gateway import Gateway, GatewayArgs
 from stacks import mapping_gateway, targets
 from tests.engine.test_gateway import loaded
 
 environment = loaded(**values)
-# There are no nodes, so a Deployment is available if it wants no pod.
-for component, make, cluster in (
-    (Gateway, mapping_gateway.gateway, "east"),
-    (EventsListener, mapping_gateway.events_listener, "west"),
+for component, args, make, cluster in (
+    (Gateway, GatewayArgs, mapping_gateway.gateway, "east"),
+    (EventsListener, EventsListenerArgs, mapping_gateway.events_listener, "west"),
 ):
-    args = make(environment, cluster, targets.compute_cluster(cluster, environment), after=())
-    component(cluster, replace(args, pods=replace(args.pods, replicas=0)))
+    objects = make(environment, cluster)
+    for one in objects.values():
+        if one["kind"] == "Deployment":
+            # There are no nodes, so it is available if it wants no pod.
+            one["spec"]["replicas"] = 0
+    component(cluster, args(cluster=targets.compute_cluster(cluster, environment), objects=objects))
 """
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +18,7 @@ from components.image_repository import (
     resolution_policy_binding,
 )
 from tests.support.apiserver import control_plane, require_binaries
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,17 +114,23 @@ class Place:
         assert status in {201, 403, 422}, answer
         return None if status == 201 else str(answer["message"])
 
+    def until_enforced(self) -> None:
+        """Wait for the policy: it comes into force a moment after it is there."""
+        until(lambda: self.refusal(pod("evil.io/x")) is not None, "in force")
+
+    def type_checking(self, name: str) -> object:
+        """Return what the API server finds odd in a policy, once it has looked."""
+        path = f"/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/{name}"
+        until(lambda: "typeChecking" in self.api.get(path).get("status", {}), "looked at")
+        return self.api.get(path)["status"]["typeChecking"]
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     require_binaries("etcd", "kube-apiserver", "kube-controller-manager")
     with control_plane(tmp_path_factory.mktemp("images")) as api:
         made = Place(api)
-        deadline = time.monotonic() + 30
-        # A policy comes into force a moment after it is there.
-        while made.refusal(pod("evil.io/x")) is None:
-            assert time.monotonic() < deadline, "the policy is not in force"
-            time.sleep(0.3)
+        made.until_enforced()
         yield made
 
 
@@ -182,15 +188,13 @@ def test_a_running_pod_gets_no_other_image_and_can_be_changed_otherwise(place: P
 def test_a_pod_from_before_the_policy_can_still_be_changed(place: Place) -> None:
     group = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/pipeline-service-images"
     place.api.delete(group)
-    deadline = time.monotonic() + 30
-    while place.refusal(pod("evil.io/x")) is not None:
-        assert time.monotonic() < deadline
-        time.sleep(0.3)
-    _, made = place.ask("POST", PODS.format("team-a"), pod("evil.io/old"))
-    place.api.create(group.rpartition("/")[0], policy_binding())
-    while place.refusal(pod("evil.io/x")) is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.3)
+    try:
+        until(lambda: place.refusal(pod("evil.io/x")) is None, "out of force")
+        _, made = place.ask("POST", PODS.format("team-a"), pod("evil.io/old"))
+    finally:
+        # Other tests share the place.
+        place.api.create(group.rpartition("/")[0], policy_binding())
+        place.until_enforced()
     path = f"{PODS.format('team-a')}/{made['metadata']['name']}"
     status, answer = place.api.request("PATCH", path, {"metadata": {"labels": {"a": "b"}}}, MERGE)
     assert status == 200, answer
@@ -227,12 +231,7 @@ def test_no_pod_reads_the_pull_secret(place: Place, reads: dict[str, Any]) -> No
 
 
 def test_the_api_server_finds_nothing_odd_in_the_policy(place: Place) -> None:
-    path = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/pipeline-service-images"
-    deadline = time.monotonic() + 30
-    while "typeChecking" not in (status := place.api.get(path).get("status", {})):
-        assert time.monotonic() < deadline, status
-        time.sleep(0.3)
-    assert status["typeChecking"] == {}
+    assert place.type_checking("pipeline-service-images") == {}
 
 
 RESOLUTIONS = "/apis/resolution.tekton.dev/{}/namespaces/{}/resolutionrequests"
@@ -297,16 +296,13 @@ class Resolutions:
         self.place = place
         place.api.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", resolution_definition())
         self.old = resolution("v1beta1", [{"name": "token", "value": PULL_SECRET}], "old")
-        deadline = time.monotonic() + 30
-        while (made := place.ask("POST", RESOLUTIONS.format("v1beta1", "team-a"), self.old))[0] != 201:
-            assert time.monotonic() < deadline, made
-            time.sleep(0.3)
+        asked = ("POST", RESOLUTIONS.format("v1beta1", "team-a"), self.old)
+        until(lambda: place.ask(*asked)[0] == 201, "created")
         group = "/apis/admissionregistration.k8s.io/v1"
         place.api.create(f"{group}/validatingadmissionpolicies", resolution_policy())
         place.api.create(f"{group}/validatingadmissionpolicybindings", resolution_policy_binding())
-        while self.refusal("v1beta1", [{"name": "token", "value": PULL_SECRET}]) is None:
-            assert time.monotonic() < deadline, "the policy is not in force"
-            time.sleep(0.3)
+        naming = [{"name": "token", "value": PULL_SECRET}]
+        until(lambda: self.refusal("v1beta1", naming) is not None, "in force")
 
     def refusal(self, version: str, params: object, home: str = "team-a") -> str | None:
         path = f"{RESOLUTIONS.format(version, home)}?dryRun=All"
@@ -381,9 +377,4 @@ def test_a_request_from_before_the_policy_can_be_changed_but_not_to_name_it(reso
 
 
 def test_the_api_server_finds_nothing_odd_in_the_policy_of_resolvers(resolutions: Resolutions) -> None:
-    path = f"/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/{RESOLUTION_POLICY}"
-    deadline = time.monotonic() + 30
-    while "typeChecking" not in (status := resolutions.place.api.get(path).get("status", {})):
-        assert time.monotonic() < deadline, status
-        time.sleep(0.3)
-    assert status["typeChecking"] == {}
+    assert resolutions.place.type_checking(RESOLUTION_POLICY) == {}

@@ -4,7 +4,6 @@ import copy
 import json
 import shutil
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,12 @@ from stacks.outputs import exported
 from tests.support.apiserver import ControlPlane, control_plane, require_binaries
 from tests.support.contract import outputs
 from tests.support.pulumi_project import ROOT, PulumiProject
+from tests.support.waiting import until
 
 EXAMPLE = ROOT / "examples" / "layered-product"
 SECRET = "made-up-credential-of-the-environment"
 ENVIRONMENT = "organization/stand-ins/test"
 NOBODY = "https://127.0.0.1:1"
-SERVED_SECONDS = 60
 
 EXPORT_THE_CONTRACT = """
 from stacks.outputs import EnvironmentOutputs, export
@@ -87,7 +86,8 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     with control_plane(tmp_path_factory.mktemp("plane")) as running:
         for kind in ("Task", "Pipeline"):
             running.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition(kind))
-            wait_until_served(running, f"/apis/tekton.dev/v1/{kind.lower()}s")
+            path = f"/apis/tekton.dev/v1/{kind.lower()}s"
+            until(lambda path=path: running.request("GET", path)[0] == 200, "served")  # type: ignore[misc]
         running.create("/api/v1/namespaces", {"metadata": {"name": "builds"}})
         yield running
 
@@ -102,13 +102,6 @@ def definition(kind: str) -> dict[str, Any]:
         "metadata": {"name": f"{kind.lower()}s.tekton.dev"},
         "spec": {"group": "tekton.dev", "names": names, "scope": "Namespaced", "versions": [version]},
     }
-
-
-def wait_until_served(plane: ControlPlane, path: str) -> None:
-    deadline = time.monotonic() + SERVED_SECONDS
-    while (answer := plane.request("GET", path))[0] != 200:
-        assert time.monotonic() < deadline, answer
-        time.sleep(0.1)
 
 
 def refusal(project: PulumiProject) -> str:
@@ -135,23 +128,23 @@ def test_the_example_is_put_into_each_namespace_of_the_tenant(
 
     created = {name for name, step in product.preview().items() if step["op"] == "create"}
     assert {"builds-greet", "builds-greeting", "default-greet", "default-greeting"} <= created
-    product.up()
-
-    for namespace in ("builds", "default"):
-        at = f"/apis/tekton.dev/v1/namespaces/{namespace}"
-        assert plane.get(f"{at}/pipelines/greeting")["spec"]["tasks"][0]["taskRef"] == {"name": "greet"}
-        assert plane.exists(f"{at}/tasks/greet")
-    outputs = product.outputs()
-    assert outputs["server"] == plane.server
-    assert outputs["runsOn"] == {
-        "cluster": "east",
-        "state": "active",
-        "releases": {"tekton-pipelines": "v1.6.0"},
-    }
-    assert outputs["run"]["spec"]["pipelineRef"] == {"name": "greeting"}
-    assert product.changes() == {}
-
-    product.destroy()
+    try:
+        product.up()
+        for namespace in ("builds", "default"):
+            at = f"/apis/tekton.dev/v1/namespaces/{namespace}"
+            assert plane.get(f"{at}/pipelines/greeting")["spec"]["tasks"][0]["taskRef"] == {"name": "greet"}
+            assert plane.exists(f"{at}/tasks/greet")
+        outputs = product.outputs()
+        assert outputs["server"] == plane.server
+        assert outputs["runsOn"] == {
+            "cluster": "east",
+            "state": "active",
+            "releases": {"tekton-pipelines": "v1.6.0"},
+        }
+        assert outputs["run"]["spec"]["pipelineRef"] == {"name": "greeting"}
+        assert product.changes() == {}
+    finally:
+        product.destroy()
     assert not plane.exists("/apis/tekton.dev/v1/namespaces/builds/pipelines/greeting")
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from components.openshift_pipelines import OPERATOR, OPERATORS_NAMESPACE, TEKTON_NAMESPACE
 from tests.support.cluster_project import CRDS, PROVIDER, RECORDS, cluster, cluster_project, definition
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,7 +160,7 @@ def test_tekton_comes_by_its_operator_stays_and_goes_without_a_trace(
     project.destroy()
     # The operator was still there to take down what it had made, and went only then.
     for path in (POLICY, CONFIG, f"{CRDS}/pipelineruns.tekton.dev", SUBSCRIPTION, VERSION):
-        assert not plane.exists(path), path
+        until(lambda path=path: not plane.exists(path), f"{path} is gone")  # type: ignore[misc]
     records = [one["metadata"]["name"] for one in plane.get(RECORDS)["items"]]
     assert [name for name in records if name.startswith("unit-")] == []
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -81,6 +82,12 @@ def prepared(project: PulumiProject, **settings: object) -> dict[str, str]:
     }
 
 
+def version(metadata: dict[str, Any]) -> str:
+    """Tell what changes with an object, but for its status, which its controller writes when it likes."""
+    number = metadata.get("generation", metadata["resourceVersion"])
+    return json.dumps([number, metadata.get("labels"), metadata.get("annotations")])
+
+
 def versions(plane: ControlPlane) -> dict[str, str]:
     lists = (
         f"{HOME}/configmaps",
@@ -90,7 +97,7 @@ def versions(plane: ControlPlane) -> dict[str, str]:
         f"{HOME}/secrets",
     )
     return {
-        f"{path.rpartition('/')[2]}/{one['metadata']['name']}": one["metadata"]["resourceVersion"]
+        f"{path.rpartition('/')[2]}/{one['metadata']['name']}": version(one["metadata"])
         for path in lists
         for one in plane.get(path)["items"]
         if one["metadata"]["name"] != "kube-root-ca.crt"

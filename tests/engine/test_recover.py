@@ -3,9 +3,8 @@
 import json
 import subprocess
 import sys
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 
 from tests.support.apiserver import ControlPlane, control_plane, require_binaries
 from tests.support.pulumi_project import ROOT, PulumiProject
+from tests.support.waiting import until
 
 SECRET = "plain-text-of-a-secret"
 PROGRAM = """
@@ -41,13 +41,6 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     require_binaries("pulumi", "kubectl")
     with control_plane(tmp_path_factory.mktemp("plane")) as running:
         yield running
-
-
-def wait_until(condition: Callable[[], bool], *, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s"
-        time.sleep(0.1)
 
 
 class Shop:
@@ -87,7 +80,7 @@ class Shop:
     def kill_up_during_create(self) -> str:
         """Kill the engine while `slow` is awaited; return its uid."""
         engine = self.start_up()
-        wait_until(lambda: self.plane.exists(self.path))
+        until(lambda: self.plane.exists(self.path), "created")
         engine.kill()
         engine.wait()
         pending = self.export()["pending_operations"]
@@ -139,7 +132,7 @@ def test_an_object_whose_create_was_cut_off_is_adopted_and_awaited(shop: Shop) -
     with pytest.raises(subprocess.TimeoutExpired):
         engine.wait(timeout=6)  # not ready yet, so the update waits as the create did
     shop.make_ready()
-    assert engine.wait(timeout=60) == 0
+    assert engine.wait(timeout=120) == 0
     assert shop.live()["metadata"]["uid"] == uid
     shop.assert_settled()
 
@@ -163,9 +156,9 @@ def test_a_create_that_left_nothing_is_cleared_and_done_again(shop: Shop) -> Non
     assert done.returncode == 0
     assert "slow: it was not created" in done.stdout
     engine = shop.start_up()
-    wait_until(lambda: shop.plane.exists(shop.path))
+    until(lambda: shop.plane.exists(shop.path), "created")
     shop.make_ready()
-    assert engine.wait(timeout=60) == 0
+    assert engine.wait(timeout=120) == 0
     assert shop.live()["metadata"]["uid"] != uid
     shop.assert_settled()
 
@@ -186,9 +179,9 @@ def test_an_object_of_somebody_else_is_refused_and_the_state_left_alone(shop: Sh
 def deployed(shop: Shop) -> str:
     """Deploy the stack; return the uid of `slow`."""
     engine = shop.start_up()
-    wait_until(lambda: shop.plane.exists(shop.path))
+    until(lambda: shop.plane.exists(shop.path), "created")
     shop.make_ready()
-    assert engine.wait(timeout=60) == 0
+    assert engine.wait(timeout=120) == 0
     return str(shop.live()["metadata"]["uid"])
 
 
@@ -196,7 +189,7 @@ def test_an_update_that_was_cut_off_is_done_again(shop: Shop) -> None:
     uid = deployed(shop)
     shop.write(ready="again")
     engine = shop.start_up()
-    wait_until(lambda: "again" in str(shop.live()["metadata"]["annotations"]))
+    until(lambda: "again" in str(shop.live()["metadata"]["annotations"]), "updated")
     engine.kill()
     engine.wait()
     done = shop.recover()
@@ -212,7 +205,7 @@ def test_a_replacement_that_was_cut_off_after_it_deleted_the_old_is_adopted(shop
     old = deployed(shop)
     shop.write(data={"a": "2"})  # a ConfigMap's data counts as immutable, and its name is fixed
     engine = shop.start_up()
-    wait_until(lambda: shop.plane.request("GET", shop.path)[1].get("data") == {"a": "2"})
+    until(lambda: shop.plane.request("GET", shop.path)[1].get("data") == {"a": "2"}, "replaced")
     engine.kill()
     engine.wait()
     new = shop.live()["metadata"]["uid"]
@@ -228,11 +221,11 @@ def test_a_replacement_that_was_cut_off_after_it_deleted_the_old_is_adopted(shop
 
 def test_an_update_that_runs_is_left_alone(shop: Shop) -> None:
     engine = shop.start_up()
-    wait_until(lambda: shop.plane.exists(shop.path))
+    until(lambda: shop.plane.exists(shop.path), "created")
     done = shop.recover()
     assert done.returncode == 1
     assert f"process {engine.pid}" in done.stderr
     assert "that process runs" in done.stderr
     shop.make_ready()
-    assert engine.wait(timeout=60) == 0
+    assert engine.wait(timeout=120) == 0
     shop.assert_settled()

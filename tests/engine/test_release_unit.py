@@ -12,6 +12,7 @@ import pytest
 from components.unit import UnitArgs, environment
 from releases.transform import serialize
 from tests.support.apiserver import ControlPlane, control_plane, require_binaries
+from tests.support.waiting import until
 from units.apply import apply
 from units.delete import delete
 from units.errors import UnitError
@@ -170,7 +171,9 @@ def cluster(plane: ControlPlane, tmp_path: Path) -> Iterator[Cluster]:
 
 def kite(cluster: Cluster, name: str, version: str = "v1") -> None:
     body = {"apiVersion": f"example.com/{version}", "kind": "Kite", "metadata": {"name": name}}
-    cluster.plane.create(f"/apis/example.com/{version}/kites", body)
+    # A definition that somebody applied is served a moment later.
+    made = f"/apis/example.com/{version}/kites"
+    until(lambda: cluster.plane.request("POST", made, body)[0] == 201, "created")
 
 
 def test_an_upgrade_and_the_way_back_make_nothing_anew_and_prune_what_was_dropped(cluster: Cluster) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
+import operator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,10 +22,11 @@ from components.tenant_manifests import (
 from components.tenant_network import TenantNetwork
 from stacks.vocabulary import repository_identity
 from tests.support.apiserver import control_plane, require_binaries
-from tests.support.kcp import KcpClient, kcp_server
+from tests.support.kcp import READY_SECONDS, KcpClient, kcp_server
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.support.apiserver import ControlPlane
 
@@ -173,14 +174,6 @@ class Place:
         return None if status == 200 else str(answer["message"])
 
 
-def until(holds: Callable[[], bool]) -> None:
-    """Wait until policies, or a change of them, are in force."""
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline, "the policies are not in force"
-        time.sleep(0.3)
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     require_binaries("etcd", "kube-apiserver", "kube-controller-manager")
@@ -193,7 +186,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             return api.request("POST", path, manifest)[0] in {403, 422}
 
         # A policy comes into force a moment after it is there, and a definition is served a moment later.
-        until(lambda: refused(repository(OTHERS[0])) and refused(marked))
+        until(lambda: refused(repository(OTHERS[0])) and refused(marked), "in force")
         yield made
 
 
@@ -245,10 +238,7 @@ def test_a_repository_that_was_withdrawn_is_left_as_it_is_and_can_be_deleted(pla
     other = "git.example.com:8443/team-a/other"
     try:
         place.api.patch(home, {"metadata": {"annotations": {"pipeline-service/repositories": other}}})
-        deadline = time.monotonic() + 30
-        while place.refusal(repository(OWN[0], "second")) is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.3)
+        until(lambda: place.refusal(repository(OWN[0], "second")) is not None, "withdrawn")
         # What the watcher writes of its runs, as they end.
         assert place.change(path, {"pipelinerun_status": [{"pipelineRunName": "r"}]}, WATCHER) is None
         refused = place.refusal(
@@ -261,10 +251,7 @@ def test_a_repository_that_was_withdrawn_is_left_as_it_is_and_can_be_deleted(pla
         assert not place.api.exists(path)
     finally:
         place.api.patch(home, {"metadata": {"annotations": annotations}})
-        deadline = time.monotonic() + 30
-        while place.refusal(repository(OWN[0])) is not None:
-            assert time.monotonic() < deadline
-            time.sleep(0.3)
+        until(lambda: place.refusal(repository(OWN[0])) is None, "given back")
 
 
 @pytest.mark.parametrize(
@@ -415,14 +402,11 @@ def test_pipelines_as_code_makes_runs_of_a_tenants_own_repositories_alone(place:
     assert place.refusal(of(OTHERS[0]), HOMES["team-b"], CONTROLLER) is None
 
 
-def test_the_api_server_finds_nothing_odd_in_the_policies(place: Place) -> None:
-    for name in ("pipeline-service-repositories", "pipeline-service-repository-runs"):
-        path = f"{ADMISSION}/validatingadmissionpolicies/{name}"
-        deadline = time.monotonic() + 30
-        while "typeChecking" not in (status := place.api.get(path).get("status", {})):
-            assert time.monotonic() < deadline, status
-            time.sleep(0.3)
-        assert status["typeChecking"] == {}
+@pytest.mark.parametrize("name", ["pipeline-service-repositories", "pipeline-service-repository-runs"])
+def test_the_api_server_finds_nothing_odd_in_the_policies(place: Place, name: str) -> None:
+    path = f"{ADMISSION}/validatingadmissionpolicies/{name}"
+    until(lambda: "typeChecking" in place.api.get(path).get("status", {}), "looked at")
+    assert place.api.get(path)["status"]["typeChecking"] == {}
 
 
 def test_the_settings_can_limit_runs_at_a_time_and_let_gitea_in(place: Place) -> None:
@@ -431,7 +415,7 @@ def test_the_settings_can_limit_runs_at_a_time_and_let_gitea_in(place: Place) ->
     path = f"{ADMISSION}/validatingadmissionpolicies/{made['metadata']['name']}"
     place.api.patch(path, {"spec": {"validations": made["spec"]["validations"]}})
     try:
-        until(lambda: place.refusal(repository(OWN[0])) is not None)
+        until(lambda: place.refusal(repository(OWN[0])) is not None, "limited")
         assert "is 3 at most" in str(place.refusal(repository(OWN[0], concurrency_limit=4)))
         gitea = {"type": "gitea", "secret": {"name": "token"}, **HOOK}
         assert place.refusal(repository(OWN[0], concurrency_limit=3, git_provider=gitea)) is None
@@ -439,7 +423,7 @@ def test_the_settings_can_limit_runs_at_a_time_and_let_gitea_in(place: Place) ->
         before = policies(RULES)["repositories"]["spec"]["validations"]
         place.api.patch(path, {"spec": {"validations": before}})
         # Other tests share the place: none starts before what was is in force again.
-        until(lambda: place.refusal(repository(OWN[0])) is None)
+        until(lambda: place.refusal(repository(OWN[0])) is None, "without limit")
 
 
 def test_in_its_workspace_a_tenant_is_refused_at_once_and_cant_take_the_refusal_away(
@@ -451,7 +435,8 @@ def test_in_its_workspace_a_tenant_is_refused_at_once_and_cant_take_the_refusal_
         path = "root:team-a"
         home.apply(path, *DEFINITIONS)
         for one in DEFINITIONS:
-            home.run(path, "wait", f"crd/{one['metadata']['name']}", "--for=condition=Established")
+            crd = f"crd/{one['metadata']['name']}"
+            home.run(path, "wait", crd, "--for=condition=Established", f"--timeout={READY_SECONDS}s")
         content = workspace_content(
             tenant="team-a",
             export=("root:compute", "east"),
@@ -463,22 +448,23 @@ def test_in_its_workspace_a_tenant_is_refused_at_once_and_cant_take_the_refusal_
         # No agent and no export are needed for what is tried here.
         home.apply(path, *(one for one in content if one["kind"] not in ("APIBinding", "ResourceQuota")))
 
-        def apply(manifest: dict[str, Any]) -> str | None:
-            done = home.kubectl(
-                path, "apply", "--namespace=ci", "--filename=-", stdin=json.dumps(manifest), user="alice"
-            )
-            return None if done.returncode == 0 else done.stderr
+        def apply(manifest: dict[str, Any], *more: str) -> str:
+            asked = ("apply", "--namespace=ci", "--filename=-", *more)
+            done = home.kubectl(path, *asked, stdin=json.dumps(manifest), user="alice")
+            return "" if done.returncode == 0 else done.stderr
 
-        deadline = time.monotonic() + 60
-        while (said := apply(repository(OTHERS[0]))) is None or "none of the repositories" not in said:
-            assert time.monotonic() < deadline, said
-            time.sleep(0.5)
-        assert 'tenant "team-a" (git.example.com/team-a/app, git.example.com:8443/team-a/other)' in said
-        assert apply(repository(OWN[0])) is None
-        assert "none of the repositories" in str(apply(repository(OTHERS[0])))
         marked = run(name="r", annotations={f"{REPOSITORY_GROUP}/state": "started"})
         del marked["metadata"]["generateName"]
-        assert "only Pipelines as Code marks runs" in str(apply(marked))
+
+        def told() -> list[str]:
+            return [apply(one, "--dry-run=server") for one in (repository(OTHERS[0]), marked)]
+
+        theirs, marks = "none of the repositories", "only Pipelines as Code marks runs"
+        until(lambda: all(map(operator.contains, told(), (theirs, marks))), "refused", told)
+        assert 'tenant "team-a" (git.example.com/team-a/app, git.example.com:8443/team-a/other)' in told()[0]
+        assert apply(repository(OWN[0])) == ""
+        assert theirs in apply(repository(OTHERS[0]))
+        assert marks in apply(marked)
         for what in (
             ("delete", "validatingadmissionpolicybinding", "--all"),
             ("annotate", "namespace", "ci", "--overwrite", "pipeline-service/repositories=evil.com/x/y"),

@@ -6,7 +6,6 @@ import base64
 import json
 import subprocess
 import sys
-import time
 import urllib.error
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from components.retention_prune import Kcp, Policy
 from components.tenant_manifests import CLAIMS, api_binding
 from tests.support.apiserver import require_binaries
 from tests.support.kcp import KcpServer, kcp_server
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,15 +95,24 @@ class Fleet:
         )
         self.kubeconfig = folder / "kubeconfig"
         self.kubeconfig.write_text(self._kubeconfig(f"{account}-token"))
+        until(self._serves, "the account reads tenants' runs")
+
+    def _serves(self) -> bool:
+        """Tell whether kcp knows of the account's rights, and has published where it finds the tenants."""
+        own = Kcp(self.kubeconfig.read_text())
+        try:
+            url = endpoint(own)
+            list(own.items(f"{url}/clusters/*/{retention_prune.RUNS}/pipelineruns"))
+        except (urllib.error.HTTPError, LookupError):
+            return False
+        return True
 
     def _kubeconfig(self, secret: str) -> str:
         url = f"{self.server}/clusters/root:compute/api/v1/namespaces/default/secrets/{secret}"
-        deadline = time.monotonic() + SECONDS
-        while "token" not in (data := self.admin.request(url).get("data") or {}):
-            assert time.monotonic() < deadline
-            time.sleep(0.5)
+        until(lambda: "token" in (self.admin.request(url).get("data") or {}), "filled in")
+        token = self.admin.request(url)["data"]["token"]
         return kcp_identity.kubeconfig(
-            f"{self.server}/clusters/root:compute", self.authority, "retention", data["token"]
+            f"{self.server}/clusters/root:compute", self.authority, "retention", token
         )
 
     def kubectl(self, path: str, *arguments: str, stdin: str = "") -> str:
@@ -132,6 +141,11 @@ class Fleet:
 
     def runs_url(self, tenant: str) -> str:
         return f"{self.server}/clusters/root:{tenant}/{retention_prune.RUNS}/namespaces/default/pipelineruns"
+
+    def clear(self, *tenants: str) -> None:
+        """Delete what an earlier try of a test has left."""
+        for tenant in tenants:
+            self.kubectl(f"root:{tenant}", "delete", "pipelineruns", "--all", "--namespace=default")
 
     def create(self, tenant: str, name: str, age: timedelta | None, status: object = None) -> None:
         """Create a run that finished some time ago, or one that still runs."""
@@ -164,6 +178,12 @@ class Fleet:
         )
 
 
+def endpoint(own: Kcp) -> str:
+    """Return where the account finds its cluster's tenants."""
+    slices = f"{own.server}/apis/apis.kcp.io/v1alpha1/apiexportendpointslices"
+    return str(own.request(f"{slices}/east")["status"]["endpoints"][0]["url"])
+
+
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     require_binaries("kubectl")
@@ -172,6 +192,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 
 
 def test_finished_runs_are_pruned_to_the_retention_and_nothing_else(fleet: Fleet) -> None:
+    fleet.clear("team-a", "team-b", "team-c")
     for number in range(150):
         fleet.create("team-a", f"done-{number:03}", timedelta(minutes=number))
     for number in range(3):
@@ -215,10 +236,11 @@ def test_finished_runs_are_pruned_to_the_retention_and_nothing_else(fleet: Fleet
 
 
 def test_the_identity_can_neither_make_nor_change_a_run_nor_reach_anything_else(fleet: Fleet) -> None:
+    fleet.clear("team-d")
     fleet.create("team-d", "target", None)
     own = Kcp(fleet.kubeconfig.read_text())
     slices = f"{own.server}/apis/apis.kcp.io/v1alpha1/apiexportendpointslices"
-    url = own.request(f"{slices}/east")["status"]["endpoints"][0]["url"]
+    url = endpoint(own)
     [run] = [
         item
         for item in own.items(f"{url}/clusters/*/{retention_prune.RUNS}/pipelineruns")
@@ -248,10 +270,10 @@ def test_the_identity_can_neither_make_nor_change_a_run_nor_reach_anything_else(
 
 
 def test_a_run_that_changed_since_it_was_looked_at_is_not_deleted(fleet: Fleet) -> None:
+    fleet.clear("team-d")
     fleet.create("team-d", "changing", timedelta(days=30))
     own = Kcp(fleet.kubeconfig.read_text())
-    slices = f"{own.server}/apis/apis.kcp.io/v1alpha1/apiexportendpointslices"
-    url = own.request(f"{slices}/east")["status"]["endpoints"][0]["url"]
+    url = endpoint(own)
     [seen] = [
         retention_prune.read_run(item)
         for item in own.items(f"{url}/clusters/*/{retention_prune.RUNS}/pipelineruns")

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-import time
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,12 +27,13 @@ from tests.support.apiserver import control_plane, require_binaries
 from tests.support.kcp import KcpClient, KcpServer, kcp_server
 from tests.support.pulumi_project import ROOT
 from tests.support.recording import environment as environment_of
+from tests.support.waiting import until
 from units import delete
 from units.kubectl import Kubectl
 from units.request import read_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.apiserver import ControlPlane
@@ -47,14 +48,6 @@ ACCESS = TenantAccess(
     developers=(Subject(kind="User", name="dan"), ROBOT),
     viewers=(Subject(kind="User", name="victor"),),
 )
-SECONDS = 60.0
-
-
-def until(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {SECONDS:.0f} s: {what}"
-        time.sleep(0.3)
 
 
 def definition(kind: str, plural: str) -> dict[str, Any]:
@@ -150,10 +143,19 @@ def _inherited() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+def workspaces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     require_binaries("kubectl")
     with kcp_server(tmp_path_factory.mktemp("kcp"), USERS) as server:
         yield Home(server, tmp_path_factory.mktemp("client"))
+
+
+@pytest.fixture
+def home(workspaces: Home) -> Iterator[Home]:
+    """The tenant's workspace, from which goes what its people made, also where a test fails."""
+    yield workspaces
+    made = ("rolebinding/granted-developer", "rolebinding/granted-admin", "secret/robot-token", "secret/kept")
+    for what in (made, (RUNS, "--all", "--wait=false")):
+        workspaces.kubectl(HOME, "delete", *what, "--namespace=ci", "--ignore-not-found")
 
 
 def test_each_role_may_what_it_says_and_a_stranger_nothing(home: Home) -> None:
@@ -168,13 +170,17 @@ def test_each_role_may_what_it_says_and_a_stranger_nothing(home: Home) -> None:
         "roles": ("create", "roles"),
         "escalation": ("escalate", "clusterroles"),
     }
-    found = {user: {what for what, asks in asked.items() if home.may(user, *asks)} for user in USERS}
-    assert found == {
+    wanted = {
         "victor": {"runs"},
         "dan": {"runs", "new runs", "secrets"},
         "alice": {"runs", "new runs", "secrets", "bindings"},
         "mallory": set(),
     }
+
+    def found() -> dict[str, set[str]]:
+        return {user: {what for what, asks in asked.items() if home.may(user, *asks)} for user in USERS}
+
+    until(lambda: found() == wanted, "each may what it says", found)
 
 
 def binding(role: str, subject: dict[str, str]) -> dict[str, Any]:
@@ -197,9 +203,9 @@ def test_an_admin_grants_the_tenants_roles_and_no_other(home: Home) -> None:
         lambda: "forbidden" in home.make("alice", binding("test:other", victor)),
         "another role is not alice's to give",
     )
-    assert home.make("alice", binding("pipeline-service:developer", victor)) == ""
+    granted = binding("pipeline-service:developer", victor)
+    until(lambda: home.make("alice", granted) == "", "alice grants")
     until(lambda: home.may("victor", "create", RUNS), "victor works")
-    home.run(HOME, "delete", "rolebinding", "granted-developer", "--namespace=ci")
 
 
 def test_a_suspension_locks_out_people_and_service_accounts_and_lifting_it_restores_all(home: Home) -> None:
@@ -227,7 +233,7 @@ def test_a_suspension_locks_out_people_and_service_accounts_and_lifting_it_resto
         "pipeline-service:admin", {"kind": "ServiceAccount", "name": "robot", "namespace": "ci"}
     )
     until(lambda: home.make("alice", granted) == "", "alice grants")
-    assert home.make("robot", pipeline_run("before")) == ""
+    until(lambda: home.make("robot", pipeline_run("before")) == "", "the robot's run is stored")
 
     home.settle(suspended=True)
     for user in ("alice", "dan", "robot"):
@@ -239,10 +245,8 @@ def test_a_suspension_locks_out_people_and_service_accounts_and_lifting_it_resto
     home.settle()
     for user in ("alice", "dan", "robot"):
         until(lambda user=user: home.may(user, "create", RUNS), f"{user} is back")  # type: ignore[misc]
-    assert home.may("robot", "create", "rolebindings")
+    until(lambda: home.may("robot", "create", "rolebindings"), "the robot has its right back")
     until(lambda: home.make("dan", pipeline_run("after")) == "", "runs are stored again")
-    home.run(HOME, "delete", "rolebinding", "granted-admin", "--namespace=ci")
-    home.run(HOME, "delete", RUNS, "--all", "--namespace=ci")
 
 
 def test_what_a_revoked_admin_leaves_behind_works_on_and_is_listed_with_whom_it_serves(home: Home) -> None:
@@ -301,7 +305,6 @@ def test_stopping_cancels_what_is_unfinished_and_nothing_else(home: Home) -> Non
     }
     # Another time, with something else changed, there is nothing left to cancel.
     assert "0 cancelled" in home.settle(TenantAccess(), suspended=True, stopped=True)
-    home.run(HOME, "delete", RUNS, "--all", "--namespace=ci")
 
 
 def test_a_retired_tenant_goes_without_hanging_where_no_agent_answers(
@@ -342,7 +345,9 @@ def test_the_cluster_refuses_new_runs_of_a_suspended_tenant_alone_and_lets_tasks
         "ResourceQuota": "/api/v1/namespaces/{}/resourcequotas",
         "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
     }
-    for name, suspended in (("asleep", True), ("awake", False)):
+    own = uuid.uuid4().hex[:8]
+    asleep, awake = f"asleep-{own}", f"awake-{own}"
+    for name, suspended in ((asleep, True), (awake, False)):
         parts = namespace_objects(
             tenant=name,
             workspace_path=f"root:{name}",
@@ -364,21 +369,24 @@ def test_the_cluster_refuses_new_runs_of_a_suspended_tenant_alone_and_lets_tasks
         return status, str(answer.get("message", ""))
 
     # It was left pending before the suspension was in force, or by the owner of an external workspace.
-    pending = pipeline_run("pending", "asleep")
+    pending = pipeline_run("pending", asleep)
     pending["spec"]["status"] = "PipelineRunPending"
-    path = "/apis/tekton.dev/v1/namespaces/asleep/pipelineruns"
-    asleep: dict[str, Any] = {"metadata": {"labels": {"pipeline-service/suspended": None}}}
-    cluster.patch("/api/v1/namespaces/asleep", asleep)
+    path = f"/apis/tekton.dev/v1/namespaces/{asleep}/pipelineruns"
+
+    def mark(suspended: str | None) -> None:
+        labels = {"pipeline-service/suspended": suspended}
+        cluster.patch(f"/api/v1/namespaces/{asleep}", {"metadata": {"labels": labels}})
+
+    mark(None)
     until(lambda: cluster.request("POST", path, pending)[0] in {201, 409}, "a run is pending")
-    asleep["metadata"]["labels"]["pipeline-service/suspended"] = "true"
-    cluster.patch("/api/v1/namespaces/asleep", asleep)
+    mark("true")
     numbers = iter(range(10_000))
-    until(lambda: make("PipelineRun", "asleep", f"try-{next(numbers)}")[0] == 403, "the policy is in force")
-    assert "suspended" in make("PipelineRun", "asleep", "run")[1]
+    until(lambda: make("PipelineRun", asleep, f"try-{next(numbers)}")[0] == 403, "the policy is in force")
+    assert "suspended" in make("PipelineRun", asleep, "run")[1]
     merge = {"content_type": "application/merge-patch+json"}
     assert cluster.request("PATCH", f"{path}/pending", {"spec": {"status": None}}, **merge)[0] == 403
     assert cluster.request("PATCH", f"{path}/pending", {"spec": {"status": "Cancelled"}}, **merge)[0] == 200
-    assert make("TaskRun", "asleep", "task")[0] == 201
-    assert make("PipelineRun", "awake", "run")[0] == 201
-    cluster.patch("/api/v1/namespaces/asleep", {"metadata": {"labels": {"pipeline-service/suspended": None}}})
-    until(lambda: make("PipelineRun", "asleep", f"later-{next(numbers)}")[0] == 201, "runs start again")
+    until(lambda: make("TaskRun", asleep, f"task-{next(numbers)}")[0] == 201, "tasks go on")
+    assert make("PipelineRun", awake, "run")[0] == 201
+    mark(None)
+    until(lambda: make("PipelineRun", asleep, f"later-{next(numbers)}")[0] == 201, "runs start again")

@@ -81,7 +81,7 @@ class Kcp:
             crds = [definition(kind, group, plural) for kind, (group, plural) in kinds.items()]
             self.apply(path, *crds)
             for crd in crds:
-                self.kubectl(path, "wait", f"crd/{crd['metadata']['name']}", "--for=condition=Established")
+                self.until_established(path, crd)
             spaces = ["default", "build", "pipeline-service", "admin"]
             self.apply(path, *(plain("Namespace", one) for one in spaces))
 
@@ -97,6 +97,10 @@ class Kcp:
         )
         assert result.returncode == 0, result.stderr
         return result.stdout
+
+    def until_established(self, path: str, crd: dict[str, Any]) -> None:
+        what = f"crd/{crd['metadata']['name']}"
+        self.kubectl(path, "wait", what, "--for=condition=Established", f"--timeout={SECONDS}s")
 
     def apply(self, path: str, *manifests: dict[str, Any]) -> None:
         items = {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
@@ -322,7 +326,9 @@ def test_a_workspace_without_the_pipelines_api_is_not_exported(
 ) -> None:
     kcp.kubectl(f"{TENANTS}:small", "delete", "crd", "pipelineruns.tekton.dev")
     result = run(project, "retire", "small", f"--export-to={tmp_path / 'small.yaml'}")
-    kcp.apply(f"{TENANTS}:small", definition("PipelineRun", "tekton.dev", "pipelineruns"))
+    restored = definition("PipelineRun", "tekton.dev", "pipelineruns")
+    kcp.apply(f"{TENANTS}:small", restored)
+    kcp.until_established(f"{TENANTS}:small", restored)
     assert result.exit_code == 1
     assert "it serves no pipelineruns.tekton.dev now" in result.stderr
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.apiserver import ControlPlane, control_plane, free_port, require_binaries
+from tests.support.apiserver import ControlPlane, control_plane, require_binaries
+from tests.support.ports import free_port
 from units.api import Api
 from units.delete import let_go
 from units.errors import KubectlError, RefusedError, passes_by_itself

@@ -40,7 +40,9 @@ def test_pods_resolve_services_by_name_even_after_somebody_deleted_the_resolver(
     local("up")
     name = "kubernetes.default.svc.cluster.local"
     image = "--image=docker.io/library/busybox:1.36"
-    kubectl("local-b", "run", "lookup", image, "--restart=Never", "--command", "--", "nslookup", name)
+    # The new one may be known to the node a moment after it is there.
+    ask = ("sh", "-c", f"until nslookup {name}; do sleep 1; done")
+    kubectl("local-b", "run", "lookup", image, "--restart=Never", "--command", "--", *ask)
     try:
         # Attached to, a pod that ends at once may show nothing of what it said.
         kubectl("local-b", "wait", "pod/lookup", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=120s")

@@ -99,7 +99,7 @@ def pre_authentication_encoding(kind: str, payload: bytes) -> bytes:
 
 @pytest.mark.usefixtures("_chains")
 def test_a_tenants_run_is_signed_and_the_outputs_key_verifies_it() -> None:
-    in_workspace(TENANT_WORKSPACE, "create", "-f-", user="alice", stdin=json.dumps(RUN))
+    in_workspace(TENANT_WORKSPACE, "apply", "-f-", user="alice", stdin=json.dumps(RUN))
     made = signed()
     annotations = made["metadata"]["annotations"]
     assert annotations["chains.tekton.dev/signed"] == "true"

@@ -59,8 +59,8 @@ def _outside() -> Iterator[None]:
         in_workspace(WORKSPACE, "apply", "--filename=-", stdin=OWNER)
         yield
     finally:
-        in_workspace("root", "delete", "workspaces.tenancy.kcp.io", "outside", "--ignore-not-found")
         STACK_FILE.write_text(committed)
+        in_workspace("root", "delete", "workspaces.tenancy.kcp.io", "outside", "--ignore-not-found")
         local("up")
 
 
@@ -94,7 +94,7 @@ def test_its_owner_binds_and_runs_by_the_example_and_nothing_hangs_in_the_end(
     # The binding is gone, and with it what was bound.
     left = in_workspace(WORKSPACE, "get", "apibindings.apis.kcp.io", "--output=name", user="erin").out
     assert "/pipelines" not in left
-    assert wait_until(lambda: not objects(CLUSTER, "pipelineruns", f"--namespace={NAMESPACE}"), seconds=60)
+    assert wait_until(lambda: not objects(CLUSTER, "pipelineruns", f"--namespace={NAMESPACE}"), seconds=120)
 
 
 def test_its_owner_may_bind_no_other_clusters_api() -> None:
@@ -146,13 +146,19 @@ def test_two_tenants_pods_are_apart_and_each_ones_own_are_not(checked: Callable[
 
 
 def test_a_policy_that_lets_everybody_in_is_found(checked: Callable[..., Done]) -> None:
+    done: list[Done] = []
+
+    def is_found() -> bool:
+        done.append(checked("--json", "--tenant=outside", "--tenant=demo"))
+        return done[-1].status == 3
+
     kubectl(CLUSTER, "apply", "--filename=-", stdin=ALLOW_ALL)
     try:
-        done = checked("--json", "--tenant=outside", "--tenant=demo")
+        # A policy is in force a moment after it is there.
+        assert wait_until(is_found, seconds=120), done[-1]
     finally:
         kubectl(CLUSTER, "delete", "networkpolicy", "allow-all", f"--namespace={NAMESPACE}")
-    assert done.status == 3, done
-    [cluster] = json.loads(done.out)["clusters"]
+    [cluster] = json.loads(done[-1].out)["clusters"]
     found = [(one["tenant"], one["target"]) for one in cluster["findings"] if one["meaning"] == "open"]
     assert found == [("demo", "outside")]
 
@@ -185,6 +191,6 @@ def _started() -> subprocess.Popen[str]:
     """Start a check; give it once it has made a pod."""
     process = subprocess.Popen(CHECK, cwd=ROOT, text=True, stdout=subprocess.DEVNULL)
     assert wait_until(
-        lambda: bool(objects(CLUSTER, "pods", "--all-namespaces", f"--selector={SELECTOR}")), seconds=60
+        lambda: bool(objects(CLUSTER, "pods", "--all-namespaces", f"--selector={SELECTOR}")), seconds=120
     )
     return process

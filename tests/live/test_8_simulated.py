@@ -75,7 +75,7 @@ def test_the_stack_is_deployed_on_simulated_nodes_without_root_powers(checkout: 
             )
             return "task.tekton.dev/synced" in listed
 
-        assert wait_until(arrived, seconds=60, interval=1)
+        assert wait_until(arrived, seconds=120, interval=1)
     finally:
         down = local(checkout, "down")
     assert down.returncode == 0, down.stderr

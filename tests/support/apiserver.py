@@ -14,7 +14,6 @@ import ipaddress
 import json
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import time
@@ -27,11 +26,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.support.ports import free_port
+from tests.support.waiting import until
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-START_SECONDS = 90.0
+START_SECONDS = 180.0
 STOP_SECONDS = 20.0
 BUSY_SECONDS = 60.0
 
@@ -43,16 +45,6 @@ def require_binaries(*names: str) -> None:
         pytest.fail(
             f"not on PATH: {', '.join(missing)}; run these tests by `make test-engine`", pytrace=False
         )
-
-
-def free_port() -> int:
-    """Return a port on 127.0.0.1 that is free now, above those that services usually take."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port > 20000:
-            return port
 
 
 @dataclass
@@ -196,6 +188,13 @@ class ControlPlane:
         assert status in (200, 201), f"{path}: {status} {answer}"
         return answer
 
+    def create_anew(self, path: str, obj: dict[str, Any]) -> dict[str, Any]:
+        """Create an object in place of the one that an earlier try of a test has left."""
+        left = f"{path}/{obj['metadata']['name']}"
+        self.delete(left)
+        until(lambda: not self.exists(left), "deleted", lambda: left)
+        return self.create(path, obj)
+
     def patch(self, path: str, patch: dict[str, Any]) -> dict[str, Any]:
         """Change an object by a merge patch."""
         status, answer = self.request("PATCH", path, patch, "application/merge-patch+json")
@@ -224,7 +223,7 @@ class ControlPlane:
                 if process.poll() is not None:
                     end = (self.directory / log.name).read_text(errors="replace")[-2000:]
                     pytest.fail(f"{process.args!r} ended with {process.returncode}: {end}")
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, http.client.HTTPException):
                 status, answer = self.request("GET", "/readyz")
                 if status == 200:
                     return

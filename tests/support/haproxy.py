@@ -17,7 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.gateway_config import CONFIGURATION, Places, files
+from components.gateway_config import Places, files
+from components.haproxy import CONFIGURATION
 from local.haproxy import haproxy
 from local.layout import default_layout
 from tests.support.ports import free_port

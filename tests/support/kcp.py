@@ -17,7 +17,8 @@ import pytest
 import yaml
 
 from components.kcp_workspace import UNIVERSAL, workspace
-from tests.support.apiserver import free_port, require_binaries
+from tests.support.apiserver import require_binaries
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -108,7 +108,7 @@ def resources() -> dict[str, dict[str, Any]]:
 
 
 def wait_until(
-    holds: Callable[[], bool], what: str, tell: Callable[[], object], seconds: float = 120
+    holds: Callable[[], bool], what: str, tell: Callable[[], object], seconds: float = 240
 ) -> float:
     """Wait until something holds; return the seconds that it took."""
     begun = time.monotonic()

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
 import urllib3
 import yaml
 
@@ -22,15 +21,14 @@ from local.toolchain.catalog import PIPELINES_AS_CODE, TEKTON
 from releases.catalog import PIPELINES_AS_CODE as RELEASE
 from releases.pipelines_as_code import APP_SECRET, NAMESPACE
 from releases.transform import transform
-from tests.support.apiserver import STOP_SECONDS, free_port
+from tests.support.apiserver import STOP_SECONDS
+from tests.support.ports import free_port
+from tests.support.waiting import SECONDS, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from tests.support.apiserver import ControlPlane
-
-SECONDS = 60.0
-"""How long its programs may take to answer, and to do what an event asks for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +137,7 @@ def install(plane: ControlPlane) -> None:
     objects.sort(key=lambda one: one["kind"] != "Namespace")
     kubectl(plane, "apply", "--server-side", "--filename=-", stdin=yaml.safe_dump_all(objects))
     for name in ("repositories.pipelinesascode.tekton.dev", "pipelineruns.tekton.dev"):
-        kubectl(plane, "wait", "--for=condition=Established", f"crd/{name}", "--timeout=60s")
+        kubectl(plane, "wait", "--for=condition=Established", f"crd/{name}", f"--timeout={SECONDS:.0f}s")
 
 
 def kubectl(plane: ControlPlane, *arguments: str, stdin: str | None = None) -> str:
@@ -184,11 +182,10 @@ def _kubeconfig(plane: ControlPlane, account: str) -> dict[str, Any]:
 
 
 def _wait_until_live(made: PipelinesAsCode) -> None:
-    deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline:
+    def live() -> bool:
         try:
-            if urllib3.request("GET", f"{made.url}/live", retries=False, timeout=2).status == 200:
-                return
+            return urllib3.request("GET", f"{made.url}/live", retries=False, timeout=SECONDS).status == 200
         except urllib3.exceptions.HTTPError:
-            time.sleep(0.2)
-    pytest.fail(f"the listener does not answer: {made.log.read_text()[-3000:]}")
+            return False
+
+    until(live, "live", lambda: made.log.read_text()[-3000:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from local.images import BUSYBOX_IMAGE
@@ -10,6 +11,7 @@ from local.processes import wait_until
 from tests.support.live import Done, in_workspace
 
 TENANTS = "root:pipeline-service:tenants"
+GRANTED_SECONDS = 60
 
 
 def pipeline_run(script: str, *, cpu: str | None = None) -> dict[str, Any]:
@@ -44,8 +46,13 @@ def create(user: str, tenant: str, *runs: dict[str, Any]) -> Done:
 
 def start(user: str, tenant: str, script: str = "true", *, cpu: str | None = None) -> str:
     """Start a run as a user and return its name."""
-    done = create(user, tenant, pipeline_run(script, cpu=cpu))
-    assert done.status == 0, done.err
+    run = pipeline_run(script, cpu=cpu)
+    begun = time.monotonic()
+    # kcp knows of a right a moment after it is granted.
+    while (done := create(user, tenant, run)).status != 0:
+        assert "forbidden" in done.err.lower(), done.err
+        assert time.monotonic() - begun < GRANTED_SECONDS, done.err
+        time.sleep(1)
     return done.out.strip().rpartition("/")[2]
 
 
@@ -63,7 +70,12 @@ def condition(run: dict[str, Any]) -> tuple[str, str]:
     return (found[0]["status"], found[0]["reason"]) if found else ("", "")
 
 
-def finished(tenant: str, name: str, *, seconds: float = 120) -> str:
+def running(tenant: str, name: str) -> None:
+    """Wait until a run is under way on the tenant's cluster."""
+    assert wait_until(lambda: condition(runs(tenant)[name])[1] == "Running", seconds=120), runs(tenant)[name]
+
+
+def finished(tenant: str, name: str, *, seconds: float = 240) -> str:
     """Wait until a run has finished and return the reason of its condition."""
     assert wait_until(lambda: condition(runs(tenant)[name])[0] in {"True", "False"}, seconds=seconds), runs(
         tenant

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from tests.support.processes import is_running
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -174,9 +174,10 @@ def test_cancelling_ends_every_process_of_the_command(project: PulumiProject) ->
 pulumi_command.local.Command("unit", create="sleep 300 & echo $! > child; echo $$ > leader; wait")
 """)
     process = project.start("up", "--yes", "--skip-preview")
-    wait_for_file(project.directory / "child")
+    leader = project.directory / "leader"
+    until(lambda: leader.exists() and leader.read_text().strip(), "begun to run the command")
     process.send_signal(2)
-    output = process.communicate(timeout=30)[0]
+    output = process.communicate(timeout=60)[0]
     assert "cancelled" in output
     for name in ("child", "leader"):
         assert not is_running(int((project.directory / name).read_text())), name
@@ -198,10 +199,3 @@ pulumi_command.remote.CopyToRemote("r", connection={"host": "localhost"}, remote
         error = project.run("preview", fails=True)
         assert name in error, name
         assert "not supported by the stand-in" in error, error
-
-
-def wait_for_file(path: Path) -> None:
-    deadline = time.monotonic() + 60
-    while not (path.exists() and path.read_text().strip()):
-        assert time.monotonic() < deadline, f"{path} did not appear"
-        time.sleep(0.1)

@@ -51,6 +51,14 @@ def kcp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KcpServer]:
         yield running
 
 
+@pytest.fixture
+def project(project: PulumiProject) -> Iterator[PulumiProject]:
+    """A project whose workspaces go also where a test fails: their kcp is there for its second try, too."""
+    yield project
+    if project.names():
+        project.destroy()
+
+
 def test_workspace_and_its_content_are_made_changed_and_removed_in_one_run_each(
     kcp: KcpServer, project: PulumiProject
 ) -> None:

@@ -7,6 +7,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from tests.support.waiting import until
+
 if TYPE_CHECKING:
     from tests.engine.plugins.conftest import KubernetesProject
 
@@ -210,8 +212,7 @@ def test_delete_waits_until_finalizers_are_gone(kube: KubernetesProject) -> None
     released_at: list[float] = []
 
     def release() -> None:
-        while "deletionTimestamp" not in kube.plane.get(path)["metadata"]:
-            time.sleep(0.1)
+        until(lambda: "deletionTimestamp" in kube.plane.get(path)["metadata"], "told to go")
         time.sleep(2)
         released_at.append(time.monotonic())
         kube.plane.patch(path, {"metadata": {"finalizers": []}})

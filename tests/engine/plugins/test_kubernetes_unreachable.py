@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.apiserver import free_port
+from tests.support.ports import free_port
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +57,7 @@ def test_unreachable_cluster_is_left_as_it_is_while_the_others_go_on(
         started = time.monotonic()
         kube.set(other=dead, other_flags={"skip_update_unreachable": True}, labels={"a": "1"})
         output = kube.project.up()
-        assert time.monotonic() - started < 60
+        assert time.monotonic() - started < 120
         assert "skipUpdateUnreachable" in output
         assert kube.plane.get(kube.path("configmaps", "here"))["metadata"]["labels"] == {"a": "1"}
         assert kube.project.state("there")["outputs"] == before["outputs"]
@@ -96,11 +97,10 @@ def test_api_server_that_is_just_starting_is_waited_for(kube: KubernetesProject)
     target = kube.plane.server.removeprefix("https://").split(":")
     kube.write(TWO_CLUSTERS, other=moved(kube.kubeconfig, f"https://127.0.0.1:{port}"))
     process = kube.project.start("up", "--yes", "--skip-preview")
-    while not kube.plane.exists(kube.path("configmaps", "here")):
-        time.sleep(0.1)
+    until(lambda: kube.plane.exists(kube.path("configmaps", "here")), "created where there is a server")
     time.sleep(3)
     with forwarder(port, (target[0], int(target[1]))):
-        output = process.communicate(timeout=60)[0]
+        output = process.communicate(timeout=120)[0]
     assert process.returncode == 0, output
     assert kube.plane.exists(kube.path("configmaps", "there"))
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.waiting import until
+
 if TYPE_CHECKING:
     from tests.engine.plugins.conftest import KubernetesProject
 
@@ -18,8 +20,8 @@ deployment = k8s.apps.v1.Deployment("deployment",
     spec={"replicas": values["replicas"], "selector": {"matchLabels": {"app": "a"}},
           "template": {"metadata": {"labels": {"app": "a"}},
                        "spec": {"containers": [{"name": "c", "image": "busybox"}]}}},
-    opts=pulumi.ResourceOptions(provider=cluster,
-                                custom_timeouts=pulumi.CustomTimeouts(create="3s", update="20s")))
+    opts=pulumi.ResourceOptions(provider=cluster, custom_timeouts=pulumi.CustomTimeouts(
+        create=values.get("create", "3s"), update="60s")))
 after = k8s.core.v1.ConfigMap("after", metadata={"name": "after", "namespace": values["namespace"]}, data={},
     opts=pulumi.ResourceOptions(provider=cluster, depends_on=[deployment]))
 """
@@ -48,11 +50,11 @@ def test_unready_object_is_awaited_again_even_where_nothing_changed(kube: Kubern
     kube.write(DEPLOYMENT, replicas=1)
     kube.project.up(fails=True)
     path = kube.path("deployments", "deployment", "/apis/apps/v1")
+    over = threading.Event()
 
     def become_available() -> None:
         # The controller counts ready pods; on a cluster without nodes only a pod's status can be made up.
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
+        while not over.is_set():
             for pod in kube.plane.get(kube.path("pods"))["items"]:
                 condition = {"type": "Ready", "status": "True", "lastTransitionTime": "2020-01-01T00:00:00Z"}
                 kube.plane.patch(
@@ -65,8 +67,11 @@ def test_unready_object_is_awaited_again_even_where_nothing_changed(kube: Kubern
 
     helper = threading.Thread(target=become_available)
     helper.start()
-    kube.project.up()
-    helper.join()
+    try:
+        kube.project.up()
+    finally:
+        over.set()
+        helper.join()
     assert "initErrors" not in kube.project.state("deployment")
     assert kube.project.state("deployment")["outputs"]["status"]["availableReplicas"] == 1
 
@@ -78,7 +83,7 @@ def test_skip_await_returns_at_once(kube: KubernetesProject) -> None:
 
 
 def test_refresh_reports_an_object_that_is_no_longer_ready(kube: KubernetesProject) -> None:
-    kube.write(DEPLOYMENT, replicas=0)
+    kube.write(DEPLOYMENT, replicas=0, create="60s")
     kube.project.up()
     kube.plane.patch(kube.path("deployments", "deployment", "/apis/apps/v1"), {"spec": {"replicas": 1}})
     kube.project.run("refresh", "--yes", "--skip-preview")
@@ -102,8 +107,7 @@ def test_wait_for_holds_dependents_until_the_field_has_its_value(
     path = kube.path("configmaps", "config")
 
     def make_ready() -> None:
-        while not kube.plane.exists(path):
-            time.sleep(0.2)
+        until(lambda: kube.plane.exists(path), "created")
         time.sleep(1)
         kube.plane.patch(path, {"data": {"phase": "Ready"}})
 
@@ -148,12 +152,10 @@ def test_cancelled_wait_keeps_the_object(kube: KubernetesProject) -> None:
     kube.write(WAITED, wait_for="jsonpath={.data.phase}=Ready", seconds="100")
     path = kube.path("configmaps", "config")
     process = kube.project.start("up", "--yes", "--skip-preview")
-    while not kube.plane.exists(path):
-        time.sleep(0.1)
-        assert process.poll() is None
-    started = time.monotonic()
+    until(lambda: kube.plane.exists(path) or process.poll() is not None, "created")
+    assert process.poll() is None
     process.send_signal(2)
-    output = process.communicate(timeout=30)[0]
-    assert time.monotonic() - started < 20
+    # Sooner than the wait itself would have ended.
+    output = process.communicate(timeout=60)[0]
     assert "waiting was cancelled" in output
     assert kube.project.state("config")["initErrors"]

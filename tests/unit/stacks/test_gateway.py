@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from components.gateway_config import CONFIGURATION, REPOSITORIES, TENANTS
+from components.gateway_config import REPOSITORIES, TENANTS
+from components.haproxy import CONFIGURATION
 from components.haproxy_pods import CONFIG_DIGEST, SECRET_DIGEST
 from components.names import EVENTS_NAMESPACE, GATEWAY_NAMESPACE, digest
 from operations.gateway_certificates import make_bundle

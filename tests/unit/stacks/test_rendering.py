@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,10 @@ import yaml
 
 from components.cluster_delivery import identities
 from components.delivery import SYNC_OPTIONS, SYNC_WAVE
+from components.haproxy_pods import SECRET_DIGEST
+from components.pipelines_as_code import FINALIZERS
 from components.tekton import CHAINS_FINALIZERS
+from stacks.gateway_sources import GatewaySources
 from stacks.rendering import RenderingError, cluster_content, own_objects, release_objects, render
 from tests.support.recording import Recorder, environment, loaded, record
 from units.deliver import read_delivery
@@ -20,13 +24,29 @@ if TYPE_CHECKING:
     from stacks.settings import EnvironmentSettings
 
 DIGEST = "pipeline-service/kubeconfig-digest"
+APP = {"id": 12, "privateKey": {"secret": "appKey"}, "webhookSecret": {"secret": "appHook"}}
+IMAGES = {"imageRepository": {"pullSecret": {"secret": "pull"}, "allowedRegistries": ["ghcr.io"]}}
+EVENTS = {
+    "pipelinesAsCode": {"enabled": True, "githubApp": APP},
+    "gateway": {
+        "clusters": ["east"],
+        "host": "events.example.com",
+        "tls": {"secret": "gatewayCertificate"},
+        "mutualTls": {"secret": "eventsTls"},
+    },
+}
+"""The gateway on one cluster, Pipelines as Code on all."""
 
 
 def settings(delivery: str = "direct", **more: object) -> EnvironmentSettings:
     return environment(
         {
             "east": {"delivery": delivery},
-            "west": {"distribution": "openshift", "delivery": delivery},
+            "west": {
+                "distribution": "openshift",
+                "delivery": delivery,
+                "events": {"host": "west.example.com", "exposure": "route"},
+            },
             "other": {},
         },
         {
@@ -55,7 +75,9 @@ def on_cluster(recorder: Recorder, cluster: str) -> dict[str, dict[str, Any]]:
 def rendered(given: EnvironmentSettings, cluster: str) -> dict[str, dict[str, Any]]:
     """Give what is rendered of our own, as it is registered: without what speaks to Argo CD."""
     found = {}
-    for objects in own_objects(loaded(given), cluster).values():
+    # Whoever renders knows no secret.
+    unknowing = replace(loaded(given), gateway=GatewaySources(), github_app=None)
+    for objects in own_objects(unknowing, cluster).values():
         for one in objects:
             plain = json.loads(json.dumps(one))
             plain["metadata"].get("annotations", {}).pop(SYNC_OPTIONS, None)
@@ -65,32 +87,44 @@ def rendered(given: EnvironmentSettings, cluster: str) -> dict[str, dict[str, An
     return found
 
 
-@pytest.mark.parametrize("images", [{}, {"pullSecret": {"secret": "pull"}, "allowedRegistries": ["ghcr.io"]}])
+@pytest.mark.parametrize("more", [{}, IMAGES, EVENTS], ids=["least", "images", "events"])
 @pytest.mark.parametrize("cluster", ["east", "west"])
 def test_what_is_rendered_is_what_direct_delivery_registers_but_for_what_stays(
-    cluster: str, images: dict[str, Any]
+    cluster: str, more: dict[str, Any]
 ) -> None:
-    recorder, _ = record(settings(imageRepository=images))
+    recorder, _ = record(settings(**more))
     direct = on_cluster(recorder, cluster)
     for one in direct.values():
         if one["kind"] == "Deployment":
-            # It follows from a token that only kcp knows: units/deliver.py writes it.
-            assert one["spec"]["template"]["metadata"].pop("annotations").keys() == {DIGEST}
-    recorder, _ = record(settings("gitops", imageRepository=images))
+            # The one follows from a token that only kcp knows: units/deliver.py writes it. The other from
+            # certificates, and after new ones pods are restarted by hand.
+            pods = one["spec"]["template"]["metadata"]
+            assert [key for key in (DIGEST, SECRET_DIGEST) if pods["annotations"].pop(key, None)]
+            if not pods["annotations"]:
+                del pods["annotations"]
+    recorder, _ = record(settings("gitops", **more))
     stays = on_cluster(recorder, cluster)
-    ours = rendered(settings("gitops", imageRepository=images), cluster)
+    ours = rendered(settings("gitops", **more), cluster)
 
     units = {"Subscription", "TektonConfig"}  # they are registered as units
     assert {key: one for key, one in ours.items() if one["kind"] not in units} == {
         key: one for key, one in direct.items() if key not in stays
     }
-    pulled = {("Secret", "pipeline-service-pull")} if images else set()
-    assert {(one["kind"], one["metadata"]["name"]) for one in stays.values()} - pulled == {
+    of_parts = {
+        "east": {("Secret", "gateway-tls"), ("Secret", "gateway-mutual-tls"), ("Secret", "github-webhook")}
+        | {("Namespace", "pipeline-service-gateway")},
+        "west": {("Secret", "events-listener-tls"), ("Namespace", "pipeline-service-events")},
+    }
+    expected = {("Secret", "pipeline-service-pull")} if more is IMAGES else set()
+    if more is EVENTS:
+        expected = of_parts[cluster] | {("Secret", "pipelines-as-code-secret")}
+    assert {(one["kind"], one["metadata"]["name"]) for one in stays.values()} - expected == {
         ("Namespace", "pipeline-service"),
         ("Namespace", "pipeline-service-syncer"),
         ("Namespace", "pipeline-service-retention"),
         ("Secret", "kcp-kubeconfig"),
     }
+    assert expected <= {(one["kind"], one["metadata"]["name"]) for one in stays.values()}
 
 
 def test_gitops_registers_no_release_and_what_lies_in_kcp_as_before() -> None:
@@ -166,32 +200,49 @@ def test_a_refused_change_is_told_with_the_key_of_the_entry() -> None:
 
 
 @pytest.mark.parametrize("enabled", [True, False])
-def test_what_chains_holds_is_let_go_where_argo_cd_takes_it_away(*, enabled: bool) -> None:
+def test_what_chains_or_pipelines_as_code_hold_is_let_go_where_argo_cd_takes_them_away(
+    *, enabled: bool
+) -> None:
     chains = {"chains": {"enabled": enabled, "signingKey": {"secret": "signing-key"}}}
     given = environment(
         {"east": {"delivery": "gitops"}, "other": {}},
         argocd={"enabled": True},
         gitops={"repository": "https://git.example.com/sre/clusters"},
         tekton=chains,
+        pipelinesAsCode={"enabled": not enabled},
     )
     recorder, _ = record(given)
-    variables = recorder.named("east-delivery").inputs["environment"]
-    assert variables["UNIT_HELD"] == ("true" if enabled else "false")
-    assert variables["UNIT_HOLDER"] == "tekton-chains/tekton-chains-controller"
-    assert json.loads(variables["UNIT_LET_GO"]) == list(CHAINS_FINALIZERS)
+    delivery = read_delivery(recorder.named("east-delivery").inputs["environment"])
+    assert {
+        one.deployment: (one.wanted, [(held.resource, held.finalizer) for held in one.let_go])
+        for one in delivery.holders
+    } == {
+        deployment: (wanted, [(one["resource"], one["finalizer"]) for one in finalizers])
+        for deployment, wanted, finalizers in (
+            ("tekton-chains/tekton-chains-controller", enabled, CHAINS_FINALIZERS),
+            ("pipelines-as-code/pipelines-as-code-watcher", not enabled, FINALIZERS),
+        )
+    }
     # Where this program applies it, its unit does that.
-    assert "UNIT_LET_GO" not in recorder.named("other-delivery").inputs["environment"]
+    assert "UNIT_HOLDERS" not in recorder.named("other-delivery").inputs["environment"]
 
 
-def test_secrets_come_after_the_namespaces_that_argo_cd_would_make_later() -> None:
+@pytest.mark.parametrize(
+    ("distribution", "of_the_app"),
+    [("kubernetes", "pipelines-as-code"), ("openshift", "openshift-pipelines")],
+)
+def test_secrets_come_after_the_namespaces_that_argo_cd_would_make_later(
+    distribution: str, of_the_app: str
+) -> None:
     chains = {"chains": {"enabled": True, "signingKey": {"secret": "signing-key"}}}
     given = environment(
-        {"east": {"delivery": "gitops"}},
+        {"east": {"delivery": "gitops", "distribution": distribution}},
         {"team-a": {"cluster": "east", "namespaces": ["default", "ci"]}},
         argocd={"enabled": True},
         gitops={"repository": "https://git.example.com/sre/clusters"},
         imageRepository={"pullSecret": {"secret": "pull"}},
         tekton=chains,
+        pipelinesAsCode={"enabled": True, "githubApp": APP},
     )
     recorder, _ = record(given)
     places = recorder.named("east-places")
@@ -203,7 +254,15 @@ def test_secrets_come_after_the_namespaces_that_argo_cd_would_make_later() -> No
         if one.type == "kubernetes:core/v1:Secret" and one.inputs["metadata"]["namespace"] in there
     ]
     assert {one.inputs["metadata"]["namespace"] for one in secrets} == set(there)
-    assert len(there) >= 4
+    assert of_the_app in there
+    # All others lie in namespaces that are registered, or in Argo CD's, which its own release brings.
+    registered = {one.inputs["metadata"]["name"] for one in recorder.of_type("kubernetes:core/v1:Namespace")}
+    places_of_secrets = {
+        one.inputs["metadata"]["namespace"]
+        for one in recorder.of_type("kubernetes:core/v1:Secret")
+        if "::cluster-east::" in one.provider
+    }
+    assert places_of_secrets <= registered | set(there) | {"argocd"}
     assert {one.urn for one in secrets if places.urn not in recorder.reaches(one.urn)} == set()
 
 
@@ -215,7 +274,7 @@ def test_without_secrets_in_them_argo_cd_makes_all_namespaces() -> None:
 
 def test_on_openshift_a_chains_is_the_operators() -> None:
     recorder, _ = record(settings("gitops"))
-    assert "UNIT_LET_GO" not in recorder.named("west-delivery").inputs["environment"]
+    assert "UNIT_HOLDERS" not in recorder.named("west-delivery").inputs["environment"]
 
 
 def test_without_a_repository_nothing_watches_over_deliveries() -> None:

@@ -126,13 +126,26 @@ RUN = {
         "finalizers": ["chains.tekton.dev/pipelinerun", "a.b/c"],
     },
 }
-LET_GO = {
-    **ENVIRONMENT,
-    "UNIT_DELIVERY": GITOPS,
-    "UNIT_LET_GO": '[{"resource": "pipelineruns.tekton.dev", "finalizer": "chains.tekton.dev/pipelinerun"}]',
-    "UNIT_HOLDER": "tekton-chains/tekton-chains-controller",
-    "UNIT_WAIT_SECONDS": "0",
-}
+CHAINS = ("tekton-chains/tekton-chains-controller", "chains.tekton.dev/pipelinerun")
+WATCHER = ("pipelines-as-code/pipelines-as-code-watcher", "pipelinesascode.tekton.dev/finalizer")
+
+
+def holders(wanted: dict[tuple[str, str], bool]) -> dict[str, str]:
+    """Say who puts which finalizer on runs, and whether it is wanted."""
+    made = [
+        {
+            "deployment": deployment,
+            "let_go": [{"resource": "pipelineruns.tekton.dev", "finalizer": finalizer}],
+            "wanted": is_wanted,
+        }
+        for (deployment, finalizer), is_wanted in wanted.items()
+    ]
+    return {
+        **ENVIRONMENT,
+        "UNIT_DELIVERY": GITOPS,
+        "UNIT_HOLDERS": json.dumps(made),
+        "UNIT_WAIT_SECONDS": "0",
+    }
 
 
 def test_finalizers_of_what_argo_cd_has_taken_away_are_taken_off_and_not_before() -> None:
@@ -146,14 +159,14 @@ def test_finalizers_of_what_argo_cd_has_taken_away_are_taken_off_and_not_before(
         assert found is not None
         return list(found["metadata"]["finalizers"])
 
-    def go(held: str = "false") -> str:
-        variables = {**LET_GO, "UNIT_HELD": held}
+    def go(*, wanted: bool = False) -> str:
+        variables = holders({CHAINS: wanted})
         return deliver(kubectl, read_request(variables), read_delivery(variables), "")  # type: ignore[arg-type]
 
     # Where it never was by our doing, it is somebody else's.
     go()
     assert finalizers() == RUN["metadata"]["finalizers"]
-    go("true")
+    go(wanted=True)
     assert finalizers() == RUN["metadata"]["finalizers"]
     for _ in range(2):
         with pytest.raises(UnitError, match=r"Deployment tekton-chains/tekton-chains-controller is still th"):
@@ -165,6 +178,25 @@ def test_finalizers_of_what_argo_cd_has_taken_away_are_taken_off_and_not_before(
     kubectl.add(copy.deepcopy(RUN))
     go()
     assert finalizers() == RUN["metadata"]["finalizers"]
+
+
+def test_only_the_finalizers_of_who_has_left_are_taken_off() -> None:
+    kubectl = FakeKubectl()
+    run = copy.deepcopy(RUN)
+    run["metadata"]["finalizers"] = [CHAINS[1], WATCHER[1]]
+    kubectl.add(run)
+
+    def finalizers(**wanted: bool) -> list[str]:
+        variables = holders({CHAINS: wanted["chains"], WATCHER: wanted["watcher"]})
+        deliver(kubectl, read_request(variables), read_delivery(variables), "")  # type: ignore[arg-type]
+        found = kubectl.named("signed")
+        assert found is not None
+        return list(found["metadata"]["finalizers"])
+
+    assert finalizers(chains=True, watcher=True) == [CHAINS[1], WATCHER[1]]
+    assert finalizers(chains=True, watcher=False) == [CHAINS[1]]
+    # What it was told before is not forgotten with that.
+    assert finalizers(chains=False, watcher=False) == []
 
 
 APPLICATIONS = definition("Application", "argoproj.io")
