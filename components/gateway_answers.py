@@ -39,6 +39,12 @@ SOURCE_RATE = Answer(
     reason="too many events from this address",
     headers=(("Retry-After", "60"),),
 )
+SOURCE_BUSY = Answer(
+    name="too-many-at-once",
+    status=429,
+    reason="too many events from this address at once",
+    headers=(("Retry-After", "30"),),
+)
 HEADERS_TOO_LARGE = Answer(
     name="headers-too-large", status=431, reason="the headers are larger than 16 KiB in all"
 )
@@ -58,11 +64,22 @@ NO_PROVIDER = Answer(
 SEVERAL_PROVIDERS = Answer(
     name="several-providers", status=400, reason="the headers that tell the provider contradict each other"
 )
+UNSIGNED = Answer(
+    name="unsigned-gitea",
+    status=403,
+    reason="nobody checks signatures of Gitea's and Forgejo's events: they are taken only where the"
+    " settings say pipelinesAsCode.acceptUnsignedGitea",
+)
 UNKNOWN_TENANT = Answer(name="unknown-tenant", status=404, reason="there is no such tenant")
 CONTENT_TYPE = Answer(
     name="unsupported-content-type",
     status=415,
     reason="let the webhook send application/json",
+)
+LENGTH = Answer(
+    name="length-required",
+    status=411,
+    reason="on a tenant's path an event tells its length by Content-Length, and does not come in chunks",
 )
 TOO_LARGE = Answer(
     name="body-too-large",
@@ -88,7 +105,7 @@ UNKNOWN_REPOSITORY = Answer(
 REPOSITORY_RATE = Answer(
     name="too-many-of-repository",
     status=429,
-    reason="too many events of this repository or tenant",
+    reason="too many events of this repository or tenant from this address",
     headers=(("Retry-After", "60"),),
 )
 SUSPENDED = Answer(name="tenant-suspended", status=403, reason="the tenant is suspended, or is leaving")
@@ -107,13 +124,16 @@ BUSY = Answer(
 ANSWERS: Final = (
     SOURCE,
     SOURCE_RATE,
+    SOURCE_BUSY,
     HEADERS_TOO_LARGE,
     UNKNOWN_PATH,
     METHOD,
     NO_PROVIDER,
     SEVERAL_PROVIDERS,
+    UNSIGNED,
     UNKNOWN_TENANT,
     CONTENT_TYPE,
+    LENGTH,
     TOO_LARGE,
     SIGNATURE,
     NO_REPOSITORY,

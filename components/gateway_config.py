@@ -44,6 +44,18 @@ LISTENER_NAME: Final = "events-listener.pipeline-service"
 SECRET_VARIABLE: Final = "GITHUB_WEBHOOK_SECRET"  # noqa: S105 -- the name of a variable
 """Environment variable with the GitHub App's webhook secret, in base64."""
 
+OF_ONE_CLUSTER: Final = CONNECTIONS // 2
+"""Events that one cluster may have at once: a slow one must not hold all that the gateway can take."""
+
+OF_ONE_SOURCE: Final = 112
+"""Events at once from one source: less than one cluster may have, so that none holds up a cluster either."""
+
+_CONNECTED: Final = 192
+"""Connections of one source, those that say nothing among them; more are closed without an answer."""
+
+_SOURCE: Final = "src,ipmask(32,64)"
+"""What counts as one source: an address, of IPv6 the network that the smallest site has."""
+
 _READING: Final = 10
 """Seconds for reading an event's body."""
 
@@ -148,11 +160,13 @@ class Routing:
     events_per_source
         How many a minute one address may send.
     events_per_repository
-        How many a minute one repository, or one tenant on its own path, may send.
+        How many a minute of one repository, or of one tenant on its own path, one address may send.
     tls
         Whether the gateway itself ends TLS.
     signed
         Whether it knows the GitHub App's webhook secret, and refuses what isn't signed with it.
+    unsigned_gitea
+        Whether events of Gitea and Forgejo are taken, whose signatures nobody checks.
     """
 
     listeners: Mapping[str, Listener]
@@ -164,6 +178,7 @@ class Routing:
     events_per_repository: int
     tls: bool = False
     signed: bool = False
+    unsigned_gitea: bool = False
     places: Places = field(default_factory=Places)
 
 
@@ -247,7 +262,10 @@ _LOG: Final[Mapping[str, str]] = {
 
 _TABLES: Final = """\
 backend rate_sources
-    stick-table type ipv6 size 50k expire 2m store http_req_rate(1m)
+    stick-table type ipv6 size 50k expire 2m store http_req_rate(1m),conn_cur
+
+backend connections
+    stick-table type ipv6 size 50k expire 2m store conn_cur
 
 backend rate_repositories
     stick-table type string len 256 size 20k expire 2m store gpc0_rate(1m)"""
@@ -269,6 +287,7 @@ def _refuse(answer: Answer, condition: str) -> str:
 
 
 def _rules(routing: Routing) -> Iterator[str]:
+    yield from _connections(routing)
     # -- who and where: nothing is read but the headers
     yield NUMBERED
     yield "acl answered var(txn.answer) -m found"
@@ -282,19 +301,26 @@ def _rules(routing: Routing) -> Iterator[str]:
     yield _refuse(answers.UNKNOWN_PATH, "!at_root !at_tenant")
     yield _refuse(answers.METHOD, "!METH_POST")
     yield from _provider()
+    if not routing.unsigned_gitea:
+        # Admission can't see to it: the header alone makes it Gitea's, whatever the Repository's type.
+        yield _refuse(answers.UNSIGNED, "is_gitea")
     yield from _forwarded()
-    # -- a tenant's own path: passed on while it comes in
+    # -- a tenant's own path
     yield "http-request set-var(txn.tenant) path,field(3,/) if at_tenant"
+    # In chunks, it would have no limit, since not all of it is waited for; and Pipelines as Code has none.
+    yield _refuse(answers.LENGTH, "at_tenant { req.fhdr_cnt(Transfer-Encoding) gt 0 }")
     yield _refuse(answers.TOO_LARGE, f"at_tenant {{ req.body_size gt {TENANT_BODY_LIMIT} }}")
     yield from _repository(routing)
     # -- the tenant's cluster
     yield f"http-request set-var(txn.backend) var(txn.tenant),map_str({routing.places.maps}/{TENANTS})"
     yield _refuse(answers.UNKNOWN_TENANT, "!{ var(txn.backend) -m found }")
-    yield "http-request set-var(txn.counted) var(txn.tenant)"
-    yield "http-request set-var(txn.counted) var(txn.repository) if { var(txn.repository) -m found }"
+    # By source, since not all that comes is signed with what we know: nobody uses up what is another's.
+    yield f"http-request set-var(txn.counted) {_SOURCE},concat(' ',txn.tenant,),concat(' ',txn.repository,)"
     yield "http-request track-sc1 var(txn.counted) table rate_repositories if !answered"
+    yield _refuse(answers.REPOSITORY_RATE, f"{{ sc1_gpc0_rate ge {routing.events_per_repository} }}")
     yield "http-request sc-inc-gpc0(1) if !answered"
-    yield _refuse(answers.REPOSITORY_RATE, f"{{ sc1_gpc0_rate gt {routing.events_per_repository} }}")
+    # Passed on once it is there, or as much of it as fits: a cluster doesn't wait for who is slow.
+    yield f"http-request wait-for-body time {_READING}s if at_tenant !answered"
     # What Pipelines as Code takes.
     yield "http-request set-path /incoming if at_incoming"
     yield "http-request set-uri / if !at_incoming"
@@ -302,15 +328,23 @@ def _rules(routing: Routing) -> Iterator[str]:
     yield "use_backend %[var(txn.backend)]"
 
 
+def _connections(routing: Routing) -> Iterator[str]:
+    """Keep who says nothing, or says it slowly, from holding all connections; a proxy has many senders'."""
+    yield from _networks("from_proxy", routing.trusted_proxies)
+    unless = " if !from_proxy" if routing.trusted_proxies else ""
+    yield f"tcp-request connection track-sc2 {_SOURCE} table connections{unless}"
+    yield f"tcp-request connection reject if {{ sc2_conn_cur gt {_CONNECTED} }}"
+
+
 def _sources(routing: Routing) -> Iterator[str]:
     if routing.trusted_proxies:
-        yield from _networks("from_proxy", routing.trusted_proxies)
         yield "http-request set-src req.hdr_ip(X-Forwarded-For,-1) if from_proxy"
     if routing.allowed_sources:
         yield from _networks("allowed_source", routing.allowed_sources)
         yield _refuse(answers.SOURCE, "!allowed_source")
-    yield "http-request track-sc0 src table rate_sources"
+    yield f"http-request track-sc0 {_SOURCE} table rate_sources"
     yield _refuse(answers.SOURCE_RATE, f"{{ sc0_http_req_rate gt {routing.events_per_source} }}")
+    yield _refuse(answers.SOURCE_BUSY, f"{{ sc0_conn_cur gt {OF_ONE_SOURCE} }}")
 
 
 def _networks(acl: str, networks: tuple[str, ...]) -> Iterator[str]:
@@ -417,7 +451,5 @@ def _cluster(name: str, listener: Listener, routing: Routing) -> str:
             f" ssl verify required ca-file {folder}/ca.pem crt {folder}/gateway.pem"
             f" sni str({sni}) verifyhost {LISTENER_NAME}"
         )
-    # One slow cluster must not hold all that the gateway can take at once.
-    share = CONNECTIONS if len(routing.listeners) == 1 else CONNECTIONS // 2
-    busy = f"http-request {returned(answers.BUSY)} if {{ be_conn gt {share} }}"
+    busy = f"http-request {returned(answers.BUSY)} if {{ be_conn gt {OF_ONE_CLUSTER} }}"
     return "\n    ".join([f"backend cluster_{name}", busy, server])

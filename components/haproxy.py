@@ -17,7 +17,7 @@ FOLDER: Final = "/etc/haproxy"
 
 CONFIGURATION: Final = "haproxy.cfg"
 
-CONNECTIONS: Final = 128
+CONNECTIONS: Final = 256
 """Events that a pod takes at once; others wait in the kernel's queue, which costs no memory of the pod's."""
 
 METRICS_PORT: Final = 8404
@@ -90,6 +90,8 @@ def defaults(log: Mapping[str, str]) -> str:
         "    option dontlognull",
         # An event, a connection: none is on its way on a connection that an end closes as idle.
         "    option httpclose",
+        # Else one connection of HTTP/2 would be a hundred events at once, and the limits count connections.
+        "    option disable-h2-upgrade",
         "    timeout http-request 5s",
         "    timeout client 30s",
         "    timeout connect 1500ms",

@@ -54,7 +54,7 @@ class HaproxyPods:
     user
         Number of the user and group they run as; None where the cluster assigns it, as OpenShift does.
     secret_digest
-        Digest of the secrets they read; None where these aren't known.
+        Digest of the secrets they read, by which nobody can find one out; None where these aren't known.
     pull_secret
         With what their image is pulled: a `.docker/config.json`, base64; None: without.
     """

@@ -17,7 +17,7 @@ from operations.errors import OperationError
 from operations.gateway_certificates import DAYS, make_bundle
 from operations.projects import find_project, stack_files
 from operations.provider_api import AppKey, ProviderApi, Token
-from operations.provider_hooks import Hook, Provider, app_hook, provider_of, repository_hooks
+from operations.provider_hooks import PUBLIC, Hook, Provider, app_hook, host_of, provider_of, repository_hooks
 from operations.pulumi_cli import PulumiCli
 from operations.redeliver import Also, Result, Row, Wish
 from operations.stack_file import StackFile
@@ -124,6 +124,7 @@ def redeliver_command(  # noqa: PLR0913 -- one parameter for each option
         pulumi = PulumiCli(root=path.parent, stack=stack)
         given = _GivenProvider(kind=provider, api_url=api_url, variable=token_variable)
         hooks = [_app_hook(settings, pulumi)] if of_app else []
+        _check_hosts(settings, tenant or (), given)
         for name in dict.fromkeys(tenant or ()):
             hooks += _tenant_hooks(settings, name, _gateway(pulumi), given)
         _check_chosen(hooks)
@@ -177,6 +178,23 @@ def _tenant_hooks(
         kind, base = provider_of(repository, given.kind, given.api_url)
         api = ProviderApi(base=base, credential=_token(given.variable or _TOKENS[kind]))
         yield from repository_hooks(api, kind, repository, gateway)
+
+
+def _check_hosts(settings: EnvironmentSettings, tenants: Sequence[str], given: _GivenProvider) -> None:
+    """Refuse what would send one host's token to another."""
+    entries = [settings.tenants[name] for name in tenants if name in settings.tenants]
+    hosts = sorted({host_of(repository) for entry in entries for repository in entry.repositories})
+    own, named = [host for host in hosts if host not in PUBLIC], ", ".join(hosts)
+    if hosts and (given.kind or given.api_url) and len(own) != 1:
+        raise OperationError(
+            "--provider and --api-url are for one server of your own, and the tenants' repositories are at"
+            f" {named}"
+        )
+    if given.variable and len(hosts) > 1:
+        raise OperationError(
+            f"--token-variable: a token is for one host, and the tenants' repositories are at {named}; use"
+            f" {' and '.join(_TOKENS.values())}, or choose tenants of one host"
+        )
 
 
 def _token(variable: str) -> Token:

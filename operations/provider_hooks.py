@@ -92,6 +92,11 @@ def _gitlab_hook(api: ProviderApi, name: str, path: str) -> Hook:
     return Hook(name=name, api=api, path=f"{path}/events", resend="resend", read=_of_gitlab)
 
 
+def host_of(repository: str) -> str:
+    """Return the host of a repository's URL."""
+    return urlsplit(repository).hostname or ""
+
+
 def provider_of(repository: str, given: Provider | None, api_url: str | None) -> tuple[Provider, str]:
     """Find out which kind of provider a repository is at, and the address of its API.
 
@@ -100,16 +105,16 @@ def provider_of(repository: str, given: Provider | None, api_url: str | None) ->
     repository
         The repository's URL.
     given, api_url
-        What the command line says; none for what follows from the host.
+        What the command line says of a host that isn't known; none for what follows from it.
 
     Raises
     ------
     OperationError
         The host is not known, or its provider has no API for this.
     """
-    host = urlsplit(repository).hostname or ""
+    host = host_of(repository)
     known, public = PUBLIC.get(host, (None, ""))
-    provider = given or known
+    provider = known or given
     if provider is None:
         raise OperationError(f"{repository}: it doesn't say what {host} is; give --provider")
     if provider not in _OWN:
@@ -117,7 +122,7 @@ def provider_of(repository: str, given: Provider | None, api_url: str | None) ->
             f"{repository}: {provider} has no API that sends a delivery again; do that on the webhook's page"
             " there, or push once more"
         )
-    return provider, api_url or (public if provider is known else f"https://{host}{_OWN[provider]}")
+    return provider, public if known else api_url or f"https://{host}{_OWN[provider]}"
 
 
 def repository_hooks(api: ProviderApi, provider: Provider, repository: str, gateway: str) -> list[Hook]:

@@ -45,6 +45,7 @@ class Result(StrEnum):
     FAILED = "sent again, failed again"
     PENDING = "sent again, no answer yet"
     NOT_SENT = "not sent again"
+    UNSENDABLE = "could not be sent again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,7 +251,7 @@ class Redelivery:
         elif asked is not None and now.last != asked.last:
             result, why = Result.FAILED, now.why
         elif problem := self._problems.get(event.guid):
-            why = problem
+            result, why = Result.UNSENDABLE, problem
         elif asked is not None:
             result, why = Result.PENDING, f"none within {self._wish.wait:.0f} s; look again later"
         return Row(hook=self._hook.name, event=now, result=result, why=why)

@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from components.exposure import EventsExposure, Exposure
+from components.gateway_config import Listener, Routing, TenantRoute, files
 from stacks import partial
 from stacks.partial import active_clusters
 from stacks.problems import Problem, key_path, nearest, shown
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
     from stacks.partial import Entry
 
-_MAP_BYTES: Final = 900_000
-"""What the map of repositories may have: it lies in a ConfigMap, of 1 MiB in all."""
+_CONFIG_BYTES: Final = 1_000_000
+"""What the gateway's files may have: they lie in a ConfigMap, of 1 MiB in all."""
 
 _PROXIED: Final = tuple(one for one in Exposure if one.ends_tls)
 
@@ -36,7 +37,7 @@ def check(sections: Entry) -> Iterator[Problem]:
     yield from _clusters(sections, gateway)
     yield from _front(gateway)
     yield from _elsewhere(sections, gateway)
-    yield from _size(sections)
+    yield from _size(sections, gateway)
 
 
 def _clusters(sections: Entry, gateway: Entry) -> Iterator[Problem]:
@@ -157,19 +158,36 @@ def _elsewhere(sections: Entry, gateway: Entry) -> Iterator[Problem]:
         )
 
 
-def _size(sections: Entry) -> Iterator[Problem]:
-    tenants = partial.entries(sections, "tenants")
-    lines = [
-        f"{repository_identity(url)} {name}\n"
-        for name, tenant in tenants.items()
-        for url in partial.texts(tenant, "repositories").values()
-    ]
-    size = sum(map(len, lines))
-    if size > _MAP_BYTES:
+def _size(sections: Entry, gateway: Entry) -> Iterator[Problem]:
+    clusters, tenants = partial.entries(sections, "computeClusters"), partial.entries(sections, "tenants")
+    routing = Routing(
+        # As of other clusters, whose listeners need the longest lines.
+        listeners={
+            name: Listener(
+                host=partial.text(partial.section(cluster, "events"), "host") or "", port=443, remote=True
+            )
+            for name, cluster in clusters.items()
+        },
+        tenants={
+            name: TenantRoute(
+                cluster=partial.text(tenant, "cluster") or "",
+                repositories=tuple(map(repository_identity, partial.texts(tenant, "repositories").values())),
+            )
+            for name, tenant in tenants.items()
+        },
+        body_limit=0,
+        allowed_sources=tuple(partial.texts(gateway, "allowedSources").values()),
+        trusted_proxies=tuple(partial.texts(gateway, "trustedProxies").values()),
+        events_per_source=0,
+        events_per_repository=0,
+    )
+    size = sum(len(text.encode()) for text in files(routing).values())
+    if size > _CONFIG_BYTES:
+        repositories = sum(len(tenant.repositories) for tenant in routing.tenants.values())
         yield Problem(
             key=key_path(["tenants", "*", "repositories"]),
             value="",
-            why=f"the {len(lines)} repositories of all tenants need {size} bytes, and the gateway's map holds"
-            f" {_MAP_BYTES}",
+            why=f"with the {repositories} repositories of all {len(tenants)} tenants the gateway's files need"
+            f" {size} bytes, and its ConfigMap holds {_CONFIG_BYTES}",
             mend="split the environment into two stacks, or let tenants use their own path at the gateway",
         )

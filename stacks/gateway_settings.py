@@ -72,8 +72,8 @@ class RateLimitSettings(Section):
         default=600,
         title="Per repository",
         description=(
-            "Events a minute of one repository, or of one tenant on its own path, on each of the gateway's"
-            " pods."
+            "Events a minute of one repository, or of one tenant on its own path, from one address, on each"
+            " of the gateway's pods."
         ),
     )
 
@@ -130,7 +130,7 @@ class GatewaySettings(Section):
     node_port: NodePort | None = Field(
         default=None,
         title="Node port",
-        description="Port on every node, with exposure nodePort, and so of its URL.",
+        description="Port on every node, with exposure nodePort, and so of its URL; required there.",
     )
     ingress_class: ResourceName | None = Field(
         default=None,
@@ -190,6 +190,8 @@ class GatewaySettings(Section):
         ):
             if value is not None and self.exposure is not exposure:
                 refuse(f"{key} is for exposure: {exposure}", f"take it out, or write exposure: {exposure}")
+        if self.exposure is Exposure.NODE_PORT and self.node_port is None:
+            refuse("exposure: nodePort needs nodePort, a part of the gateway's URL", "add nodePort: 30080")
         if not BODY_LIMIT_MIN <= amount(self.body_limit) <= BODY_LIMIT_MAX:
             refuse(
                 f"bodyLimit {self.body_limit} is not between 1Ki and 25Mi",

@@ -61,7 +61,7 @@ def gateway(environment: LoadedEnvironment, cluster: str) -> dict[str, Manifest]
     return gateway_objects(
         _routing(environment, cluster),
         _front(environment),
-        _pods(environment, cluster),
+        _gateway_pods(environment, cluster),
         _secrets(environment),
         listener_namespace=mapping_pipelines_as_code.namespace(environment.settings, cluster),
     )
@@ -73,7 +73,7 @@ def events_listener(environment: LoadedEnvironment, cluster: str) -> dict[str, M
         return {}
     return listener_objects(
         _events_front(environment, cluster),
-        _pods(environment, cluster),
+        _listener_pods(environment, cluster),
         _certificates(environment),
         listener_namespace=mapping_pipelines_as_code.namespace(environment.settings, cluster),
     )
@@ -112,6 +112,7 @@ def _routing(environment: LoadedEnvironment, cluster: str) -> Routing:
         events_per_repository=gateway.rate_limits.per_repository,
         tls=gateway.tls is not None and not gateway.exposure.ends_tls,
         signed=_webhook_secret(environment) is not None,
+        unsigned_gitea=settings.pipelines_as_code.accept_unsigned_gitea,
     )
 
 
@@ -141,16 +142,29 @@ def _events_front(environment: LoadedEnvironment, cluster: str) -> EventsFront:
     )
 
 
-def _pods(environment: LoadedEnvironment, cluster: str) -> HaproxyPods:
-    sources = environment.gateway
-    held = [*(sources.certificate or ()), _webhook_secret(environment) or ""]
+def _gateway_pods(environment: LoadedEnvironment, cluster: str) -> HaproxyPods:
+    sources, gateway = environment.gateway, environment.settings.gateway
+    held = [] if gateway.exposure.ends_tls else [*(sources.certificate or ())]
     if sources.mutual_tls is not None:
-        held += [sources.mutual_tls.authority, sources.mutual_tls.gateway, sources.mutual_tls.listener]
+        held += [sources.mutual_tls.authority, sources.mutual_tls.gateway]
+    if (webhook := _webhook_secret(environment)) and environment.github_app is not None:
+        # People choose it: beside the App's key, nobody finds it out by its digest.
+        held += [environment.github_app.private_key, webhook]
+    return _pods(environment, cluster, held)
+
+
+def _listener_pods(environment: LoadedEnvironment, cluster: str) -> HaproxyPods:
+    bundle = environment.gateway.mutual_tls
+    return _pods(environment, cluster, [] if bundle is None else [bundle.authority, bundle.listener])
+
+
+def _pods(environment: LoadedEnvironment, cluster: str, held: list[str]) -> HaproxyPods:
+    """Say how pods are made that read these secrets."""
     return HaproxyPods(
         image=environment.images.rules.image(HAPROXY_IMAGE),
         replicas=environment.settings.gateway.replicas,
         user=mapping.pod_user(environment, cluster),
-        secret_digest=digest("".join(held)) if any(held) else None,
+        secret_digest=digest("".join(held)) if held else None,
         pull_secret=mapping_images.pull_secret(environment),
     )
 

@@ -210,8 +210,8 @@ class PipelinesAsCodeSettings(Section):
         default=False,
         title="Accept unsigned Gitea",
         description=(
-            "Whether Repositories may be of Gitea or Forgejo, whose events' signatures nobody checks: whoever"
-            " reaches the gateway can then make runs of what lies there."
+            "Whether events of Gitea and Forgejo are taken, whose signatures nobody checks: whoever reaches"
+            " the gateway can then make runs of what lies there."
         ),
     )
     bitbucket_sources: tuple[Cidr, ...] = Field(

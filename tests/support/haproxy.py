@@ -114,6 +114,8 @@ class FakeListener:
                 if (length := self.headers.get("content-length")) is not None:
                     return self.rfile.read(int(length))
                 body = b""
+                if "transfer-encoding" not in self.headers:
+                    return body
                 while size := int(self.rfile.readline(), 16):
                     body += self.rfile.read(size)
                     self.rfile.readline()
@@ -179,9 +181,12 @@ class RunningGateway:
         method: str = "POST",
         chunked: bool = False,
         seconds: float = SECONDS,
+        source: str = _LOOPBACK,
     ) -> Answered:
         """Send a request on a connection of its own."""
-        return send(self.port, path, body, headers, method=method, chunked=chunked, seconds=seconds)
+        return send(
+            self.port, path, body, headers, method=method, chunked=chunked, seconds=seconds, source=source
+        )
 
     def raw(self, request: bytes, seconds: float = SECONDS) -> bytes:
         """Send bytes as they are, and read until the gateway closes."""
@@ -219,9 +224,10 @@ def send(  # noqa: PLR0913 -- of a request
     method: str = "POST",
     chunked: bool = False,
     seconds: float = SECONDS,
+    source: str = _LOOPBACK,
 ) -> Answered:
     """Send a request on a connection of its own."""
-    connection = http.client.HTTPConnection(_LOOPBACK, port, timeout=seconds)
+    connection = http.client.HTTPConnection(_LOOPBACK, port, timeout=seconds, source_address=(source, 0))
     try:
         pieces = (body[at : at + 4096] for at in range(0, len(body), 4096))
         # Who refuses a large body answers before it is all there.

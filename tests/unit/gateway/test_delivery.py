@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from components.events_listener_manifests import ListenerPlaces, configuration
-from components.gateway_config import Listener, Routing, TenantRoute
+from components.gateway_config import OF_ONE_CLUSTER, Listener, Routing, TenantRoute
 from components.haproxy import CONFIGURATION, RESOLVING
 from operations.gateway_certificates import make_bundle
 from stacks.mutual_tls import read_bundle
@@ -133,9 +133,16 @@ def test_a_slow_cluster_is_waited_for_half_a_minute_and_holds_up_no_other(
     routing: Routing, a: FakeListener, b: FakeListener
 ) -> None:
     a.delay = 30.0
-    with a.running(), running(routing) as gateway, ThreadPoolExecutor(80) as pool:
-        slow = [pool.submit(gateway.send, "/", *of_a(str(number)), seconds=120) for number in range(80)]
-        until(lambda: len(a.ids()) >= 60, "delivered")
+    most, events = OF_ONE_CLUSTER, OF_ONE_CLUSTER + 16
+    with a.running(), running(routing) as gateway, ThreadPoolExecutor(events) as pool:
+        # From several addresses, since one may not have so many at once.
+        slow = [
+            pool.submit(
+                gateway.send, "/", *of_a(str(number)), seconds=120, source=f"127.0.0.{2 + number % 4}"
+            )
+            for number in range(events)
+        ]
+        until(lambda: len(a.ids()) >= most - 4, "delivered")
         begun = time.monotonic()
         assert gateway.send("/", push(f"https://{B}"), github("fast")).status == 202
         assert time.monotonic() - begun < 10
@@ -145,9 +152,9 @@ def test_a_slow_cluster_is_waited_for_half_a_minute_and_holds_up_no_other(
     refused = [one for one in answers if one.status == 503]
     assert len(taken) == len(a.ids()) == len(set(a.ids()))
     # HAProxy's threads count at the same time: a few may be refused that still had room.
-    assert 60 <= len(taken) <= 64
+    assert most - 4 <= len(taken) <= most
     assert {one.error for one in refused} == {"cluster-busy"}
-    assert len(taken) + len(refused) == 80
+    assert len(taken) + len(refused) == events
     assert b.ids() == ["fast"]
 
 

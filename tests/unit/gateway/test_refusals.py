@@ -8,6 +8,7 @@ import hmac
 import json
 import socket
 import time
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ import pytest
 
 from components.gateway_answers import ANSWERS, ERRORS
 from components.gateway_config import Listener, Routing, TenantRoute
+from components.haproxy import CONNECTIONS
 from tests.support.haproxy import (
     FakeListener,
     RunningGateway,
@@ -25,6 +27,7 @@ from tests.support.haproxy import (
     running,
     send,
 )
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -150,11 +153,12 @@ def test_it_is_refused_with_a_reason(  # noqa: PLR0913, PLR0917 -- a request and
         b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nnot hexadecimal\r\n",
         b"POST / HTTP/1.1\r\nHost: x\r\nBad Header: y\r\n\r\n",
         b"POST / HTTP/9.9\r\nHost: x\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"POST /\x00tenants HTTP/1.1\r\nHost: x\r\n\r\n",
         b"POST / HTTP/1.1\r\n" + b"".join(b"X-%d: y\r\n" % number for number in range(200)) + b"\r\n",
     ],
-    ids=["two lengths", "bad chunk", "bad header", "bad version", "tls", "nul", "many headers"],
+    ids=["two lengths", "bad chunk", "bad header", "bad version", "http/2", "tls", "nul", "many headers"],
 )
 def test_what_is_no_http_or_contradicts_itself_is_a_bad_request(
     request_bytes: bytes, gateway: RunningGateway, listener: FakeListener
@@ -171,7 +175,8 @@ def test_an_event_of_two_kinds_at_once_is_refused(gateway: RunningGateway) -> No
     assert json.loads(answer.rpartition(b"\r\n\r\n")[2])["error"] == "several-providers"
 
 
-def test_who_sends_headers_or_a_body_too_slowly_is_shut_out(gateway: RunningGateway) -> None:
+@pytest.mark.parametrize("path", ["/", "/tenants/team"])
+def test_who_sends_headers_or_a_body_too_slowly_is_shut_out(path: str, gateway: RunningGateway) -> None:
     def slowly(first: bytes, then: bytes) -> tuple[float, bytes]:
         begun = time.monotonic()
         with socket.create_connection(("127.0.0.1", gateway.port), timeout=60) as connection:
@@ -185,16 +190,53 @@ def test_who_sends_headers_or_a_body_too_slowly_is_shut_out(gateway: RunningGate
                     connection.sendall(then)
         raise AssertionError("still open after 30 s")
 
-    seconds, answer = slowly(b"POST / HTTP/1.1\r\nHost: x\r\n", b"X: y\r\n")
+    seconds, answer = slowly(f"POST {path} HTTP/1.1\r\nHost: x\r\n".encode(), b"X: y\r\n")
     assert seconds < 15
     assert b" 408 " in answer.splitlines()[0]
     head = "".join(f"{name}: {value}\r\n" for name, value in github().items())
     seconds, answer = slowly(
-        f"POST / HTTP/1.1\r\nHost: x\r\n{head}Content-Length: 999\r\n\r\n".encode(), b"x"
+        f"POST {path} HTTP/1.1\r\nHost: x\r\n{head}Content-Length: 999\r\n\r\n".encode(), b"x"
     )
     assert 8 < seconds < 20
     assert b" 408 " in answer.splitlines()[0]
     assert json.loads(answer.rpartition(b"\r\n\r\n")[2])["error"] == "too-slow"
+
+
+@pytest.mark.parametrize("path", [None, "/", "/tenants/team"])
+def test_who_holds_connections_open_leaves_room_for_others(
+    path: str | None, routing: Routing, tmp_path: Path
+) -> None:
+    """With all connections held, by nothing or by a body that came slowly, nobody else got an answer."""
+    head = "".join(f"{name}: {value}\r\n" for name, value in github().items())
+    first = "" if path is None else f"POST {path} HTTP/1.1\r\nHost: x\r\n{head}Content-Length: 9999\r\n\r\nx"
+    with running(replace(routing, places=places(tmp_path))) as gateway, ExitStack() as stack:
+        held = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port)))
+            for _ in range(CONNECTIONS + 20)
+        ]
+        for connection in held:
+            # What is beyond the limit is closed at once.
+            with suppress(BrokenPipeError, ConnectionResetError):
+                connection.sendall(first.encode())
+        begun = time.monotonic()
+        for one in ("/", "/tenants/team"):
+            assert gateway.send(one, push(URL), github(), source="127.0.0.2").status == 202
+        # Before the first of the others is given up.
+        assert time.monotonic() - begun < 4
+        if path is not None:
+            until(
+                lambda: any("too-many-at-once" in str(line["backend"]) for line in gateway.lines()), "refused"
+            )
+
+
+def test_a_network_of_ipv6_is_one_source(routing: Routing, tmp_path: Path) -> None:
+    narrow = replace(routing, events_per_source=2, trusted_proxies=("127.0.0.0/8",), places=places(tmp_path))
+    with running(narrow) as gateway:
+        senders = ("2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1")
+        answers = [
+            gateway.send("/", push(URL), github(**{"X-Forwarded-For": sender})).status for sender in senders
+        ]
+    assert answers == [202, 202, 429, 202]
 
 
 def test_no_content_costs_much_more_than_its_length(routing: Routing, tmp_path: Path) -> None:
@@ -254,13 +296,26 @@ def test_with_the_apps_secret_only_what_github_signed_gets_through(
         assert len(listener.delivered) == before
         # Webhooks of single repositories have secrets of their own, which Pipelines as Code looks at.
         assert gateway.send("/tenants/team", body, github()).status == 202
-        gitea = {"X-Gitea-Event-Type": "push", "X-GitHub-Event": "push", **JSON}
-        assert gateway.send("/", body, gitea).status == 202
         text = gateway.log_file.read_text()
         assert SECRET not in text
         assert base64.b64encode(SECRET.encode()).decode() not in text
     for file in tmp_path.iterdir():
         assert SECRET not in file.read_text()
+
+
+def test_events_of_gitea_are_taken_only_where_the_settings_take_the_risk(
+    gateway: RunningGateway, routing: Routing, listener: FakeListener, tmp_path: Path
+) -> None:
+    """The header alone makes it Gitea's for Pipelines as Code, which then checks no signature."""
+    gitea = github(**{"X-Gitea-Event-Type": "push"})
+    before = len(listener.delivered)
+    for path in ("/", "/tenants/team"):
+        answer = gateway.send(path, push(URL), gitea)
+        assert (answer.status, answer.error) == (403, "unsigned-gitea")
+    assert len(listener.delivered) == before
+    with running(replace(routing, unsigned_gitea=True, places=places(tmp_path))) as taking:
+        for path in ("/", "/tenants/team"):
+            assert taking.send(path, push(URL), gitea).status == 202
 
 
 def test_only_allowed_sources_are_heard_and_a_proxy_is_believed_only_where_it_is_trusted(
@@ -302,4 +357,6 @@ def test_too_many_events_are_refused_until_there_are_fewer(
         # Nor by the tenant's own path, which is counted by itself.
         other = gateway.send("/tenants/team", push(URL), github()).status
         assert other == (429 if "events_per_source" in limits else 202)
+        # Who sends too many, signed or not, keeps nobody else's from being taken.
+        assert gateway.send("/", push(URL), github(), source="127.0.0.2").status == 202
         assert send(gateway.metrics_port, "/healthz", method="GET").status == 200

@@ -40,6 +40,16 @@ config:
       cluster: local-a
       access:
         developers: {users: [alice]}
+    public:
+      cluster: local-a
+      access:
+        developers: {users: [alice]}
+      repositories: [https://github.com/public/app]
+    several:
+      cluster: local-a
+      access:
+        developers: {users: [alice]}
+      repositories: [https://github.com/several/app, https://git.example.com/several/app]
 """
 APP = """\
   pipeline-service:pipelinesAsCode:
@@ -171,6 +181,12 @@ def test_the_apps_hook_is_asked_with_the_key_of_the_settings(stage: Stage) -> No
             "--tenant demo --provider gitlab --token-variable MINE",
             "MINE: this environment variable is not set",
         ),
+        # What is said of a server of one's own never leads a public one's token, or a token to it, astray.
+        ("--tenant public --provider gitlab", "repositories are at github.com"),
+        ("--tenant public --api-url https://evil.example.com", "repositories are at github.com"),
+        ("--tenant several --provider gitlab", "GITHUB_TOKEN: this environment variable is not set"),
+        ("--tenant several --token-variable MINE", "a token is for one host"),
+        ("--tenant demo --tenant public --token-variable MINE", "a token is for one host"),
         ("--tenant demo --since soon", "--since soon: neither a length of time nor a time"),
     ],
 )

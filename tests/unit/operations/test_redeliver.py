@@ -218,8 +218,11 @@ def test_a_limit_of_requests_is_waited_for_if_that_is_soon_enough(
         scene.run(gateway.url)
 
 
-def test_one_event_that_cannot_be_sent_does_not_keep_the_others(scene: Scene) -> None:
-    with receiver(503, 503, 202) as gateway:
+@pytest.mark.parametrize(("code", "also"), [(503, frozenset[Also]()), (404, frozenset({Also.REFUSED}))])
+def test_one_event_that_cannot_be_sent_remains_and_does_not_keep_the_others(
+    scene: Scene, code: int, also: frozenset[Also]
+) -> None:
+    with receiver(code, code, 202) as gateway:
         hook = scene.hook(gateway.url)
         scene.push(hook)
         second = scene.push(hook, 1)
@@ -230,10 +233,11 @@ def test_one_event_that_cannot_be_sent_does_not_keep_the_others(scene: Scene) ->
                 wrong = type(attempt)(**{**vars(attempt), "number": 999_999})
                 super().send(attempt if attempt.guid == second else wrong)
 
-        rows = redeliver([Stumbling(**vars(listed))], Wish(since=HOUR, wait=10, sleep=scene.clock.sleep))
-        assert [row.result for row in rows] == [Result.NOT_SENT, Result.DELIVERED]
+        wish = Wish(since=HOUR, also=also, wait=10, sleep=scene.clock.sleep)
+        rows = redeliver([Stumbling(**vars(listed))], wish)
+        assert [row.result for row in rows] == [Result.UNSENDABLE, Result.DELIVERED]
         assert "not there" in rows[0].why
-        assert any(row.remains for row in rows)
+        assert [row.remains for row in rows] == [True, False]
         assert gateway.guids()[2:] == [second]
 
 

@@ -10,13 +10,14 @@ import pytest
 from components.gateway_config import REPOSITORIES, TENANTS
 from components.haproxy import CONFIGURATION
 from components.haproxy_pods import CONFIG_DIGEST, SECRET_DIGEST
-from components.names import EVENTS_NAMESPACE, GATEWAY_NAMESPACE
+from components.names import EVENTS_NAMESPACE, GATEWAY_NAMESPACE, digest
 from operations.gateway_certificates import make_bundle
 from stacks import rendering
+from stacks.gateway_checks import check
 from stacks.gateway_sources import GatewaySources, read_gateway
 from stacks.mutual_tls import read_bundle
 from stacks.outputs import exported
-from tests.support.recording import Recorder, environment, loaded, record
+from tests.support.recording import GITHUB_APP, Recorder, environment, loaded, record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,6 +81,14 @@ def test_each_tenant_leads_to_its_one_cluster() -> None:
     assert "server listener b.example.com:443 resolvers names init-addr none ssl verify required" in text
     assert "sni str(o.example.com)" in text
     assert "lost.example.com" not in text
+
+
+@pytest.mark.parametrize("accepted", [False, True])
+def test_events_of_gitea_are_refused_unless_the_settings_accept_them(accepted: bool) -> None:  # noqa: FBT001 -- a case
+    pipelines_as_code = {**PAC, "acceptUnsignedGitea": accepted}
+    given = environment(CLUSTERS, TENANTS_OF, gateway=GATEWAY, pipelinesAsCode=pipelines_as_code)
+    text = data(record(given)[0], "a-gateway-config")[CONFIGURATION]
+    assert ("str(unsigned-gitea)" in text) is not accepted
 
 
 def test_a_gateway_and_events_listeners_stand_where_they_are_needed() -> None:
@@ -217,6 +226,28 @@ def test_pods_start_anew_only_when_what_they_read_has_changed(name: str, read: s
     assert {recorder.named(f"{name}-{part}").urn for part in read} <= after
 
 
+def test_a_secret_starts_anew_the_pods_that_read_it_and_its_digest_gives_it_to_nobody() -> None:
+    given = environment(CLUSTERS, TENANTS_OF, gateway=GATEWAY, pipelinesAsCode={**PAC, "githubApp": APP})
+    recorder, _ = record(given)
+    without, _ = record(settings())
+    digests = {
+        name: [pod(one, name)["annotations"][SECRET_DIGEST] for one in (without, recorder)]
+        for name in ("a-gateway-deployment", "b-events-deployment")
+    }
+    # The webhook's secret is read by the gateway alone.
+    assert digests["a-gateway-deployment"][0] != digests["a-gateway-deployment"][1]
+    assert digests["b-events-deployment"][0] == digests["b-events-deployment"][1]
+    # Where it is the only one, who guesses it still doesn't see that it is right.
+    alone = environment(
+        {"a": {}},
+        {},
+        gateway={**GATEWAY, "mutualTls": None},
+        pipelinesAsCode={**PAC, "githubApp": APP},
+    )
+    found = pod(record(alone)[0], "a-gateway-deployment")["annotations"][SECRET_DIGEST]
+    assert found != digest(GITHUB_APP.webhook_secret)
+
+
 def test_policies_let_the_gateway_reach_dns_and_listeners_alone() -> None:
     recorder, _ = record(settings())
     spec = recorder.named("a-gateway-network").inputs["spec"]
@@ -235,7 +266,7 @@ def test_policies_let_the_gateway_reach_dns_and_listeners_alone() -> None:
     [
         ({}, "Service", {"type": "LoadBalancer", "externalTrafficPolicy": "Local"}),
         ({"exposure": "clusterIP"}, "Service", {"type": "ClusterIP"}),
-        ({"exposure": "nodePort"}, "Service", {"type": "NodePort"}),
+        ({"exposure": "nodePort", "nodePort": 30080}, "Service", {"type": "NodePort"}),
         (
             {"exposure": "ingress", "ingressClass": "nginx", "tls": {"issuer": "ca"}},
             "Ingress",
@@ -291,6 +322,29 @@ def test_a_route_of_openshift_ends_tls_at_the_router() -> None:
     }
     assert recorder.named("o-gateway-router").inputs["rules"][0]["resourceNames"] == ["gateway-tls"]
     assert exported(outputs)["gateway"] == {"url": "https://events.example.com"}
+
+
+@pytest.mark.parametrize(("tenants", "fits"), [(5_000, True), (9_000, False)])
+def test_more_than_the_gateways_configmap_holds_is_refused(tenants: int, fits: bool) -> None:  # noqa: FBT001 -- a case
+    """The map of tenants, and the configuration itself, lie in it beside the map of repositories."""
+    clusters = {f"cluster-{number}": {"events": {"host": "events.example.com"}} for number in range(100)}
+    sections = {
+        "computeClusters": clusters,
+        "tenants": {
+            f"a-tenant-with-number-{number}": {
+                "cluster": f"cluster-{number % 100}",
+                "repositories": [f"https://git.example.com/the-organisation/repository-{number}"],
+            }
+            for number in range(tenants)
+        },
+        "gateway": {
+            "clusters": ["cluster-0"],
+            "host": "events.example.com",
+            "mutualTls": {"secret": "events"},
+        },
+    }
+    problems = list(check(sections))
+    assert [one.key for one in problems] == ([] if fits else ["pipeline-service:tenants.*.repositories"])
 
 
 def test_what_is_rendered_for_argo_cd_holds_no_secret() -> None:
