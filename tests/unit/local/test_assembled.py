@@ -44,5 +44,5 @@ def test_a_release_is_named_with_or_without_its_version() -> None:
 def test_what_is_not_made_here_is_refused_with_what_is() -> None:
     with pytest.raises(LocalError, match=r"tekton-pipelines v1\.5\.0: .* makes v1\.6\.0 and v1\.9\.0 of it"):
         release("tekton-pipelines=v1.5.0")
-    with pytest.raises(LocalError, match=r"tekton-results: .* it makes tekton-pipelines, "):
-        release("tekton-results")
+    with pytest.raises(LocalError, match=r"tekton-dashboard: .* it makes tekton-pipelines, "):
+        release("tekton-dashboard")
