@@ -128,13 +128,29 @@ def logs_claim(size: str, storage_class: str | None) -> Manifest:
     }
 
 
+def _stays_at_home(annotation: str) -> str:
+    """Write in CEL that an annotation names nothing outside the object's namespace.
+
+    One that stood there before, while there was no policy, doesn't keep a run that is deleted: whoever has a
+    finalizer on it takes it off by an update.
+    """
+    annotations = "metadata.annotations"
+    named = f"{annotations}['{annotation}']"
+    return (
+        f"!has(object.{annotations}) || !('{annotation}' in object.{annotations})"
+        f" || object.{named}.startsWith(object.metadata.namespace + '/results/')"
+        " || (has(object.metadata.deletionTimestamp) && oldObject != null"
+        f" && has(oldObject.{annotations}) && '{annotation}' in oldObject.{annotations}"
+        f" && oldObject.{named} == object.{named})"
+    )
+
+
 def annotation_policies() -> list[Manifest]:
     """Make the policy that keeps what is recorded of a run in the run's own namespace, and its binding.
 
     The watcher, which may write anywhere, records a run where its annotations say (v0.18.0,
     pkg/watcher/results); a tenant can write these, and would write into what another one reads.
     """
-    annotation = "object.metadata.annotations['results.tekton.dev/{}']"
     marked = labels(_NAME)
     return [
         {
@@ -155,12 +171,7 @@ def annotation_policies() -> list[Manifest]:
                 },
                 "validations": [
                     {
-                        "expression": (
-                            "!has(object.metadata.annotations)"
-                            f" || !('results.tekton.dev/{one}' in object.metadata.annotations)"
-                            f" || {annotation.format(one)}.startsWith(object.metadata.namespace"
-                            " + '/results/')"
-                        ),
+                        "expression": _stays_at_home(f"results.tekton.dev/{one}"),
                         "message": f"the annotation results.tekton.dev/{one} names another namespace",
                         "reason": "Forbidden",
                     }
