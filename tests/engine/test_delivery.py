@@ -40,7 +40,7 @@ from components import retention_manifests, syncer_manifests
 from components.cluster_delivery import ClusterDelivery, ClusterPlaces
 from components.compute_cluster import ComputeCluster, ComputeClusterArgs
 from components.delivery import Delivery
-from components.gateway import Gateway
+from components.gateway import Gateway, GatewayArgs
 from components.kubernetes_object import KubernetesObject, register_object, register_objects
 from components.release import Release
 from components.tenant_place import register_namespaces
@@ -87,8 +87,8 @@ register_objects(
 register_objects(
     "east", retention_manifests.ground("c2VjcmV0"), provider=cluster, parent=part, depends_on=after
 )
-if environment.settings.gateway.clusters:
-    Gateway("east", mapping_gateway.gateway(environment, "east", cluster, after=tuple(after)))
+if objects := mapping_gateway.gateway(environment, "east"):
+    Gateway("east", GatewayArgs(cluster=cluster, objects=objects, after=tuple(after)))
 place = mapping.tenant_place(environment, "demo", cluster, after=tuple(after))
 register_namespaces("demo", place, parent=part)
 if delivery is not Delivery.DIRECT:
