@@ -28,7 +28,19 @@ _WORKLOADS: Final = (
     "HorizontalPodAutoscaler",
 )
 _WEBHOOKS: Final = ("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration", "APIService")
-_PLAIN: Final = ("ConfigMap", "Secret", "ResourceQuota", "LimitRange", "NetworkPolicy", "PodDisruptionBudget")
+_PLAIN: Final = (
+    "ConfigMap",
+    "Secret",
+    "ResourceQuota",
+    "LimitRange",
+    "NetworkPolicy",
+    "PodDisruptionBudget",
+    # It doesn't go while a pod uses it.
+    "PersistentVolumeClaim",
+    # What they hold a workload to has to hold as long as that runs.
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+)
 
 _NAMESPACES, _DEFINITIONS, _RIGHTS, _GRANTS, _DATA, _SERVICES, _RUNNING, _ADMISSION, _CUSTOM = range(9)
 

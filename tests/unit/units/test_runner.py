@@ -335,6 +335,15 @@ def test_whatever_is_applied_is_deleted_and_the_order_of_the_file_doesnt_matter(
     assert order == sorted(order)
 
 
+def test_a_workload_has_its_volume_and_what_it_is_held_to_as_long_as_it_runs() -> None:
+    kinds = ("PersistentVolumeClaim", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+    manifests = [manifest("Deployment", "d"), *(manifest(kind, "x") for kind in kinds)]
+    assert [one["kind"] for one in in_apply_order(manifests)] == [*kinds, "Deployment"]
+    first, second = in_delete_stages([identify(one) for one in manifests])
+    assert [one.kind for one in first] == ["Deployment"]
+    assert {one.kind for one in second} == set(kinds)
+
+
 def test_what_others_leave_behind_goes_after_the_units_objects_and_before_its_record() -> None:
     kubectl = FakeKubectl()
     label = {"olm/operator": ""}
