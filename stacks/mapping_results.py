@@ -48,6 +48,11 @@ _BUFFER: Final = 1024 * 1024
 """Bytes of a log that the server sends at a time; over REST a line break follows each of them (grpc-gateway
 v2.27.3, runtime/handler.go), so they are large."""
 
+_REQUESTS: Final = 100
+"""To the cluster's API server a second, by Results' own and by each of the watcher's two controllers. By default
+it is 5, and whoever asks Results costs two of them, a TokenReview and a SubjectAccessReview: a run is some 60
+questions of the watcher, and kept everybody else waiting for 20 s."""
+
 
 def has_results(settings: EnvironmentSettings, cluster: str) -> bool:
     """Tell whether a cluster gets Tekton Results.
@@ -110,6 +115,8 @@ def adaptation(settings: EnvironmentSettings, cluster: str) -> Adaptation:
                     # Whoever may impersonate on the cluster would do so here, too: nobody needs to.
                     "AUTH_IMPERSONATE": "false",
                     "LOGS_API": "false",
+                    "K8S_QPS": str(_REQUESTS),
+                    "K8S_BURST": str(2 * _REQUESTS),
                     **logs,
                 },
                 volumes=(*authority, *claims),
@@ -125,6 +132,10 @@ def adaptation(settings: EnvironmentSettings, cluster: str) -> Adaptation:
                     # Nobody else forwards logs: a deleted TaskRun needn't be held for that, by default 150 s.
                     "-forward_buffer",
                     "0",
+                    "-qps",
+                    str(_REQUESTS),
+                    "-burst",
+                    str(2 * _REQUESTS),
                     # In which a log has to be stored; by default 30 s, after which it is cut off.
                     *(("-logs_api", "-dynamic_reconcile_timeout", "5m") if claims else ()),
                 )
