@@ -49,9 +49,9 @@ _BUFFER: Final = 1024 * 1024
 v2.27.3, runtime/handler.go), so they are large."""
 
 _REQUESTS: Final = 100
-"""To the cluster's API server a second, by Results' own and by each of the watcher's two controllers. By default
-it is 5, and whoever asks Results costs two of them, a TokenReview and a SubjectAccessReview: a run is some 60
-questions of the watcher, and kept everybody else waiting for 20 s."""
+"""To the cluster's API server a second, by the API server of Results and by each controller of the watcher.
+The default is 5: a call of Results makes two, a TokenReview and a SubjectAccessReview, and a run is some 60
+calls of the watcher, so that one took 22 s to record, and the reader waited."""
 
 
 def has_results(settings: EnvironmentSettings, cluster: str) -> bool:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-pytestmark = ON_DEMAND
+pytestmark = [ON_DEMAND, pytest.mark.timeout(2400)]
 
 STACK_FILE = ROOT / "Pulumi.dev.yaml"
 CLUSTERS = ("local-a", "local-b")

@@ -82,11 +82,11 @@ def test_nothing_of_it_ever_deletes_a_run() -> None:
     assert [rule["verbs"] for rule in rules] == [["get", "patch"], ["get", "delete"]]
 
 
-def test_a_run_thats_recorded_keeps_nobody_waiting() -> None:
+def test_a_run_that_is_recorded_keeps_nobody_waiting() -> None:
     made = results.installed(adaptation(settings(), "a", TEKTON_RESULTS))
     found, arguments = variables(made, "api"), container(made, "watcher")["args"]
     assert (found["K8S_QPS"], found["K8S_BURST"]) == ("100", "200")
-    assert (arguments[arguments.index("-qps") + 1], arguments[arguments.index("-burst") + 1]) == ("100", "200")
+    assert [arguments[arguments.index(flag) + 1] for flag in ("-qps", "-burst")] == ["100", "200"]
 
 
 def test_a_release_without_the_watchers_role_is_not_known() -> None:
