@@ -55,15 +55,7 @@ calls of the watcher, so that one took 22 s to record, and the reader waited."""
 
 
 def has_results(settings: EnvironmentSettings, cluster: str) -> bool:
-    """Tell whether a cluster gets Tekton Results.
-
-    Parameters
-    ----------
-    settings
-        The settings.
-    cluster
-        Name of the cluster.
-    """
+    """Tell whether a cluster gets Tekton Results."""
     entry = settings.compute_clusters[cluster]
     return (
         settings.tekton.results.enabled
@@ -73,15 +65,7 @@ def has_results(settings: EnvironmentSettings, cluster: str) -> bool:
 
 
 def url(settings: EnvironmentSettings, cluster: str) -> str | None:
-    """Name the address of a cluster's reader; None without one.
-
-    Parameters
-    ----------
-    settings
-        The settings.
-    cluster
-        Name of the cluster.
-    """
+    """Name the address of a cluster's reader; None without one."""
     if not has_results(settings, cluster):
         return None
     entry = _entry(settings, cluster)
@@ -89,15 +73,7 @@ def url(settings: EnvironmentSettings, cluster: str) -> str | None:
 
 
 def adaptation(settings: EnvironmentSettings, cluster: str) -> Adaptation:
-    """Say what the settings change of the release on a cluster.
-
-    Parameters
-    ----------
-    settings
-        The settings.
-    cluster
-        Name of the cluster.
-    """
+    """Say what the settings change of the release on a cluster."""
     results, entry = settings.tekton.results, _entry(settings, cluster)
     database, authority = _database(entry.database)
     logs, claims = _logs(results.logs)
@@ -178,15 +154,7 @@ def _logs(settings: ResultsLogsSettings | None) -> tuple[dict[str, str], tuple[M
 
 
 def secrets(environment: LoadedEnvironment, cluster: str) -> dict[str, Manifest]:
-    """Make the Secrets that the release needs beside it on a cluster.
-
-    Parameters
-    ----------
-    environment
-        The environment.
-    cluster
-        Name of the cluster.
-    """
+    """Make the Secrets that the release needs beside it on a cluster."""
     database = _entry(environment.settings, cluster).database
     certificate, key = environment.results.server_tls or ("", "")
     return {
@@ -204,19 +172,7 @@ def reader(
     *,
     after: tuple[pulumi.Resource, ...],
 ) -> ResultsReaderArgs:
-    """Say how the reader stands on a cluster.
-
-    Parameters
-    ----------
-    environment
-        The environment.
-    cluster
-        Name of the cluster.
-    provider
-        API server of the cluster.
-    after
-        What must be there before it, and stay until it is gone.
-    """
+    """Say how the reader stands on a cluster."""
     sources, kcp = environment.results, environment.kcp
     tls, server_tls = sources.tls or ("", ""), sources.server_tls or ("", "")
     files: dict[str, pulumi.Input[str]] = {
@@ -237,15 +193,7 @@ def reader(
 
 
 def own_objects(environment: LoadedEnvironment, cluster: str) -> list[Manifest]:
-    """Make the objects of the reader on a cluster, where nothing that it reads is known.
-
-    Parameters
-    ----------
-    environment
-        The environment.
-    cluster
-        Name of the cluster.
-    """
+    """Make the objects of the reader on a cluster, where nothing that it reads is known."""
     if not has_results(environment.settings, cluster):
         return []
     front, pods = _front(environment.settings, cluster), _pods(environment, None)
