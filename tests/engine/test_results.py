@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import ssl
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,13 +13,13 @@ from components.access import Subject
 from components.results_lookup import Reader, Refusal, Route, Server, trusting
 from components.tenant_manifests import TenantAccess, TenantQuota, workspace_content
 from tests.support.kcp import KcpClient, kcp_server
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 USERS = ("alice", "bob", "carol")
-SECONDS = 30
 OK, NO_TOKEN, NOT_FOUND = 200, 401, 404
 ROLES = {"Namespace", "ClusterRole", "ClusterRoleBinding", "RoleBinding", "ServiceAccount"}
 
@@ -70,12 +69,17 @@ def kcp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kcp]:
         client = Kcp(server, tmp_path_factory.mktemp("clients"), USERS)
         client.make_workspaces("team-a", "team-b")
         robot = Subject(kind="ServiceAccount", name="robot", namespace="default")
-        client.give("team-a", admins=(user("alice"),), viewers=(user("carol"),))
+        give_team_a(client)
         client.give("team-b", developers=(user("bob"),), viewers=(robot,))
-        deadline = time.monotonic() + SECONDS
-        while client.status("alice-token") != OK and time.monotonic() < deadline:
-            time.sleep(0.5)
+        until(lambda: client.status("bob-token", "root:team-b") == OK, "bob's right")
         yield client
+
+
+def give_team_a(kcp: Kcp) -> None:
+    """Give alice and carol their roles, and wait until they are in force."""
+    kcp.give("team-a", admins=(user("alice"),), viewers=(user("carol"),))
+    for name in ("alice", "carol"):
+        until(lambda name=name: kcp.status(f"{name}-token") == OK, f"{name}'s right")
 
 
 def test_whoever_has_a_role_in_the_namespace_sees_its_runs_and_nobody_else(kcp: Kcp) -> None:
@@ -109,22 +113,21 @@ def test_a_service_account_of_one_tenant_sees_nothing_of_another(kcp: Kcp) -> No
         },
     }
     kcp.apply("root:team-b", secret)
-    token = ""
-    deadline = time.monotonic() + SECONDS
-    while not token and time.monotonic() < deadline:
+
+    def token() -> str:
         found = kcp.run("root:team-b", "get", "secret", "robot", "-n=default", "-o=jsonpath={.data.token}")
-        token = base64.b64decode(found).decode()
-        time.sleep(0.5)
-    assert kcp.status(token, "root:team-b") == OK
-    assert kcp.status(token) in (NO_TOKEN, NOT_FOUND)
+        return base64.b64decode(found).decode()
+
+    until(lambda: token() != "", "a token")
+    until(lambda: kcp.status(token(), "root:team-b") == OK, "the right of the token's account")
+    assert kcp.status(token()) in (NO_TOKEN, NOT_FOUND)
 
 
 def test_who_is_revoked_sees_nothing_from_then_on(kcp: Kcp) -> None:
     binding = "rolebinding/pipeline-service:viewer"
     kcp.run("root:team-a", "delete", binding, "--namespace=default")
-    begun = time.monotonic()
-    while kcp.status("carol-token") == OK and time.monotonic() - begun < SECONDS:
-        time.sleep(0.05)
-    assert kcp.status("carol-token") == NOT_FOUND
-    assert time.monotonic() - begun < 5
-    assert kcp.status("alice-token") == OK
+    try:
+        until(lambda: kcp.status("carol-token") == NOT_FOUND, "the end of carol's right")
+        assert kcp.status("alice-token") == OK
+    finally:
+        give_team_a(kcp)
