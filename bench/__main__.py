@@ -87,11 +87,15 @@ def _environments(deployed: Deployed, folder: Path, tenants: int) -> dict[str, S
     more_clusters = [f"c{number}" for number in range(1, _MANY_CLUSTERS)]
     made = {
         _ONE: (settings([cluster], [tenant]), one, ""),
-        _MANY: (settings([cluster], [tenant, *more_tenants]), grown(one, tenant, more_tenants, places), ""),
+        _MANY: (
+            settings([cluster], [tenant, *more_tenants]),
+            grown(one, tenant, more_tenants, places, deployed.project),
+            "",
+        ),
         _BARE: (settings([cluster], [tenant]), without(one, of_release), WITHOUT_RELEASES),
         _FIVE: (
             settings([cluster, *more_clusters], [tenant]),
-            grown(one, cluster, more_clusters, lambda _: {}),
+            grown(one, cluster, more_clusters, lambda _: {}, deployed.project),
             "",
         ),
     }

@@ -19,6 +19,7 @@ from components.unit import UnitArgs, register_unit, to_yaml
 if TYPE_CHECKING:
     from components.tenant_manifests import TenantAccess
     from components.tenant_place import TenantPlace
+    from components.unit import SharedManifest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,8 @@ class TenantArgs:
         File with the credential for kcp, relative to the project's folder.
     access
         Who may do what.
+    shared
+        What stands in its workspace as in those of others; None: nothing.
     incarnation
         Raised to apply anew what lies inside its workspace.
     place
@@ -51,6 +54,7 @@ class TenantArgs:
     compute_path: str
     kcp_kubeconfig: str
     access: TenantAccess
+    shared: SharedManifest | None
     incarnation: int
     place: TenantPlace
 
@@ -84,8 +88,9 @@ class Tenant(pulumi.ComponentResource):
             depends_on=place.after,
             protect=place.protect,
         )
-        content = to_yaml(
-            manifests.workspace_content(
+        shared = args.shared
+        content = (shared.heading() if shared else "") + to_yaml(
+            manifests.own_content(
                 tenant=name,
                 export=(args.compute_path, place.cluster_name),
                 namespaces=place.namespaces,
@@ -99,10 +104,11 @@ class Tenant(pulumi.ComponentResource):
             name,
             UnitArgs(
                 unit="tenant",
-                sha256=digest(content),
+                sha256=digest((shared.text if shared else "") + content),
                 kubeconfig=args.kcp_kubeconfig,
                 workspace=place.path,
                 manifest=content,
+                shared_file=shared.file if shared else None,
                 incarnation=args.incarnation,
                 lies_in=home.uid,
                 protect=place.protect,

@@ -178,7 +178,7 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
     # what is left of both: mapping makes that a part of the place.
     for name, tenant in sorted(settings.tenants.items()):
         place = mapping.tenant_place(
-            environment, name, clusters[tenant.cluster], after=(tenant_type, syncers[tenant.cluster])
+            environment, name, clusters[tenant.cluster], after=(tenant_type, *syncers[tenant.cluster].running)
         )
         RetentionPolicy(
             name,
@@ -204,6 +204,7 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
                     compute_path=settings.compute_path,
                     kcp_kubeconfig=str(environment.kubeconfig_file(KCP_TARGET)),
                     access=mapping.tenant_access(tenant.access),
+                    shared=environment.shared[name],
                     incarnation=tenant.incarnation,
                     place=place,
                 ),

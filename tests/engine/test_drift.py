@@ -14,7 +14,7 @@ import pytest
 from components.access import Subject
 from components.api_export import api_export
 from components.kcp_workspace import UNIVERSAL, workspace
-from components.tenant_manifests import TenantAccess, TenantQuota, workspace_content
+from components.tenant_manifests import TenantAccess, TenantQuota, own_content, shared_content
 from components.unit import UnitArgs, environment, to_yaml
 from operations import drift
 from operations.drift import DeployedUnit, UnitReport, compare_units
@@ -106,10 +106,12 @@ class Applied:
 
     def apply(self, incarnation: int = 0) -> None:
         kubeconfig = str(self.folder / self.unit.environment["UNIT_KUBECONFIG"])
+        shared = self.unit.environment.get("UNIT_SHARED")
         request = read_request(
             {
                 **self.unit.environment,
                 "UNIT_KUBECONFIG": kubeconfig,
+                **({"UNIT_SHARED": str(self.folder / shared)} if shared else {}),
                 "UNIT_INCARNATION": str(incarnation),
             }
         )
@@ -117,13 +119,23 @@ class Applied:
             apply(kubectl, request, self.unit.stdin)
 
 
-def unit(folder: Path, target: str, manifests: list[dict[str, Any]], path: str | None = None) -> Applied:
+def unit(
+    folder: Path,
+    target: str,
+    manifests: list[dict[str, Any]],
+    path: str | None = None,
+    shared: list[dict[str, Any]] | None = None,
+) -> Applied:
     text = to_yaml(manifests)
+    before = to_yaml(shared) if shared else ""
+    if shared:
+        (folder / "shared.yaml").write_text(before)
     args = UnitArgs(
         unit="test",
-        sha256=hashlib.sha256(text.encode()).hexdigest(),
+        sha256=hashlib.sha256(f"{before}{text}".encode()).hexdigest(),
         kubeconfig=f"{target}.kubeconfig",
         workspace=path,
+        shared_file="shared.yaml" if shared else None,
     )
     variables = {key: str(value) for key, value in environment(args).items()}
     deployed = DeployedUnit(
@@ -312,18 +324,19 @@ def test_drift_inside_a_tenants_workspace_is_found_and_healed(kcp: KcpServer, tm
         kubectl("root", "apply", "--filename=-", stdin=json.dumps(workspace(name, UNIVERSAL, "test")))
         kubectl("root", "wait", f"workspace/{name}", "--for=jsonpath={.status.phase}=Ready", "--timeout=60s")
     kubectl("root:compute", "apply", "--server-side", "--filename=-", stdin=json.dumps(api_export("east")))
-    content = workspace_content(
+    content = own_content(
         tenant="team",
         export=("root:compute", "east"),
         namespaces=["default"],
         access=TenantAccess(viewers=(Subject(kind="User", name="bob"),)),
         quota=TenantQuota(pipeline_runs=10, cpu="1", memory="1Gi", pods=5, storage="20Gi"),
     )
-    tenant = unit(tmp_path, "kcp", content, "root:team")
+    tenant = unit(tmp_path, "kcp", content, "root:team", shared_content(None))
     tenant.apply()
     assert tenant.found() == []
 
     kubectl("root:team", "delete", "rolebinding", "pipeline-service:viewer", "--namespace=default")
+    kubectl("root:team", "delete", "clusterrole", "pipeline-service:developer")
     patch = '{"spec":{"hard":{"count/pipelineruns.tekton.dev":"99"}}}'
     kubectl(
         "root:team",
@@ -336,6 +349,7 @@ def test_drift_inside_a_tenants_workspace_is_found_and_healed(kcp: KcpServer, tm
     )
 
     assert tenant.found() == [
+        "missing: ClusterRole pipeline-service:developer",
         "missing: RoleBinding default/pipeline-service:viewer",
         "changed: ResourceQuota admin/stored-runs (spec.hard[count/pipelineruns.tekton.dev])",
     ]

@@ -17,12 +17,12 @@ from components.tenant_manifests import (
     TenantQuota,
     TenantRepositories,
     namespace_objects,
-    workspace_content,
 )
 from components.tenant_network import TenantNetwork
 from stacks.vocabulary import repository_identity
 from tests.support.apiserver import control_plane, require_binaries
 from tests.support.kcp import READY_SECONDS, KcpClient, kcp_server
+from tests.support.tenants import workspace_content
 from tests.support.waiting import until
 
 if TYPE_CHECKING:

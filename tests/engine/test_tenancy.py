@@ -17,7 +17,7 @@ from components.api_export import api_export, bind_role
 from components.names import digest
 from components.suspension import suspension_binding, suspension_policy
 from components.syncer_manifests import FINALIZER
-from components.tenant_manifests import TenantAccess, TenantQuota, namespace_objects, workspace_content
+from components.tenant_manifests import TenantAccess, TenantQuota, namespace_objects
 from components.tenant_network import TenantNetwork
 from components.unit import UnitArgs, environment, to_yaml
 from operations.api_servers import ApiServer
@@ -27,6 +27,7 @@ from tests.support.apiserver import control_plane, require_binaries
 from tests.support.kcp import KcpClient, KcpServer, kcp_server
 from tests.support.pulumi_project import ROOT
 from tests.support.recording import environment as environment_of
+from tests.support.tenants import workspace_content
 from tests.support.waiting import until
 from units import delete
 from units.kubectl import Kubectl

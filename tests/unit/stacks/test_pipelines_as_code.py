@@ -239,7 +239,7 @@ def test_a_tenants_namespaces_name_its_repositories_and_let_it_in(delivery: str)
         {"a": {"delivery": delivery}}, {"demo": DEMO}, pipelinesAsCode={"enabled": True}, **more
     )
     recorder, _ = record(settings)
-    workspace = list(yaml.safe_load_all(recorder.named("demo-apply").inputs["stdin"]))
+    workspace = list(yaml.safe_load_all(recorder.applied("demo")))
     [home] = [one for one in workspace if one["kind"] == "Namespace" and one["metadata"]["name"] == "default"]
     named = "git.example.com/demo/app git.example.com/demo/library"
     assert home["metadata"]["annotations"] == {REPOSITORIES: named}
@@ -266,7 +266,7 @@ def test_without_it_nothing_of_it_is_there() -> None:
     recorder, _ = record(environment({"a": {}}, {"demo": DEMO}))
     names = [one.name for one in recorder.registrations.values()]
     assert not [name for name in names if "as-code" in name or "repositor" in name or "pac-" in name]
-    content = recorder.named("demo-apply").inputs["stdin"]
+    content = recorder.applied("demo")
     assert "secrets" not in {
         one["resource"]
         for binding in yaml.safe_load_all(content)

@@ -31,7 +31,7 @@ def changed(before: Recorder, after: Recorder) -> set[str]:
 
 
 def content(recorder: Recorder) -> list[dict[str, Any]]:
-    return list(yaml.safe_load_all(recorder.named("t-apply").inputs["stdin"]))
+    return list(yaml.safe_load_all(recorder.applied("t")))
 
 
 def test_a_suspension_changes_the_tenants_unit_and_its_namespaces_label_alone() -> None:
