@@ -9,7 +9,7 @@ from operations.overview import Facts, Overview, overview
 from releases.files import in_project
 from stacks.backends import state_warnings
 from stacks.loader import read_stack_file
-from stacks.notices import notices
+from stacks.notices import notices, remarks
 from stacks.problems import Problem, SettingsError, key_path, shown
 from stacks.settings import EnvironmentSettings
 
@@ -26,7 +26,7 @@ class Report(Facts):
     warnings
         What should be looked at.
     notices
-        What the settings say that this version doesn't act on yet.
+        What the settings say that this version doesn't act on yet, or that may not be meant so.
     environment
         What the environment would contain; None where there are problems.
     """
@@ -59,7 +59,7 @@ def validate(path: Path, variables: Mapping[str, str]) -> Report:
             *state_warnings(settings, project=project, stack_file=path, variables=variables),
             *(str(one) for one in _absent(settings, project, variables)),
         ),
-        notices=tuple(notices(settings)),
+        notices=(*notices(settings), *remarks(settings)),
         environment=overview(settings),
     )
 
