@@ -16,7 +16,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from local.assembled import release
 from local.demo import run_demo
@@ -28,6 +27,7 @@ from local.layout import Layout, default_layout
 from local.network import Network
 from local.stack import UNSET, LocalStack, Plugins, plugins_wanted, variables
 from local.wanted import Images, Nodes, Wanted, choice, wanted_of
+from operations.tables import Listing, console, show_listing
 from stacks.backends import elsewhere
 from stacks.loader import read_stack_file
 from stacks.problems import SettingsError
@@ -174,15 +174,9 @@ def status() -> None:
         clusters |= set(wanted_of(_settings(environment), nodes).clusters)
     except (LocalError, SettingsError) as error:  # what runs can be told all the same
         _errors.print(f"[yellow]warning:[/yellow] {escape(str(error))}")
-    table = Table("what", "state", "where")
-    healthy = True
-    for name, state, where in environment.status(
-        Wanted(clusters=tuple(sorted(clusters)), users=(), nodes=nodes)
-    ):
-        healthy = healthy and state in {"running", "ready"}
-        table.add_row(name, state, where)
-    Console(soft_wrap=True).print(table)
-    if not healthy:
+    rows = environment.status(Wanted(clusters=tuple(sorted(clusters)), users=(), nodes=nodes))
+    show_listing(Listing("Embedded environment", ("what", "state", "where"), list(rows)), console())
+    if any(state not in {"running", "ready"} for _, state, _ in rows):
         raise typer.Exit(1)
 
 
@@ -227,9 +221,9 @@ def demo_event() -> None:
     """Push to the repository of the tenant `demo`; exit 0 only if the run succeeded and Git was told."""
     layout = _with_real_nodes()
     machine = Network(layout.identity, layout.network).machine()
-    console = Console(highlight=False, soft_wrap=True)
+    out = Console(highlight=False, soft_wrap=True)
     with TemporaryDirectory(prefix="git-provider-", dir=layout.local) as folder:
-        raise typer.Exit(run_demo_event(layout.root, STACK, Path(folder), machine, console))
+        raise typer.Exit(run_demo_event(layout.root, STACK, Path(folder), machine, out))
 
 
 def _with_real_nodes() -> Layout:
