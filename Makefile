@@ -13,6 +13,8 @@ help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | sed 's/[$$][$$]/$$/g' | expand -t 14
 
 $(STAMP): requirements-dev.txt
+	@# Not to standard output, which `make -s env` is evaluated from.
+	@echo "making .venv of requirements-dev.txt, which takes half a minute or more …" >&2
 	@bash local/bootstrap.sh
 	@touch $@
 
