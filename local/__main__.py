@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from local.assembled import release
-from local.demo import run_demo
+from local.demo import TENANT, run_demo
 from local.demo_event import run_demo_event
 from local.engine import STACK
 from local.environment import Environment
@@ -34,6 +34,7 @@ from stacks.problems import SettingsError
 from stacks.settings import EnvironmentSettings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+_Tenant = Annotated[str, typer.Option(help="Name of the tenant.")]
 _NOTHING_HERE = "nothing was started here: run `make up`"
 _errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -210,20 +211,21 @@ def logs(
 
 
 @app.command()
-def demo() -> None:
-    """Run a two-task PipelineRun as the user of the tenant `demo`; exit 0 only if it succeeded."""
+def demo(tenant: _Tenant = TENANT) -> None:
+    """Run a two-task PipelineRun as a tenant's user; exit 0 only if it succeeded."""
     layout = _with_real_nodes()
-    raise typer.Exit(run_demo(layout.root, STACK, Console(highlight=False, soft_wrap=True)))
+    out = Console(highlight=False, soft_wrap=True)
+    raise typer.Exit(run_demo(layout.root, STACK, out, name=tenant))
 
 
 @app.command("demo-event")
-def demo_event() -> None:
-    """Push to the repository of the tenant `demo`; exit 0 only if the run succeeded and Git was told."""
+def demo_event(tenant: _Tenant = TENANT) -> None:
+    """Push to a tenant's first repository; exit 0 only if the run succeeded and Git was told."""
     layout = _with_real_nodes()
     machine = Network(layout.identity, layout.network).machine()
     out = Console(highlight=False, soft_wrap=True)
     with TemporaryDirectory(prefix="git-provider-", dir=layout.local) as folder:
-        raise typer.Exit(run_demo_event(layout.root, STACK, Path(folder), machine, out))
+        raise typer.Exit(run_demo_event(layout.root, STACK, Path(folder), machine, out, name=tenant))
 
 
 def _with_real_nodes() -> Layout:
