@@ -10,10 +10,14 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
+from stacks.problems import Problem, key_path, shown
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+
+    from stacks.partial import Entry
 
 _PRIVATE_KEY: Final = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----\n?", re.DOTALL
@@ -22,21 +26,43 @@ _PRIVATE_KEY: Final = re.compile(
 Extension = TypeVar("Extension", bound=x509.ExtensionType)
 
 
-def read_certificate(text: str, hosts: Sequence[str]) -> tuple[str, str]:
-    """Take a server's certificate with its chain, and its key, apart.
+def read_server_certificate(
+    key: str | None, place: Sequence[str], hosts: Sequence[str], values: Entry
+) -> tuple[tuple[str, str] | None, list[Problem]]:
+    """Read a server's certificate and key, PEM in any order; nothing of their value is ever told.
 
     Parameters
     ----------
-    text
-        Both, PEM, in any order.
+    key
+        The secret key; None where the settings name none.
+    place
+        Path of the key under which the settings name that.
     hosts
         The DNS names that the certificate must have.
+    values
+        The stack's configuration, secrets among it, by key.
 
-    Raises
-    ------
-    ValueError
-        It can't be used; says what it is or has.
+    Returns
+    -------
+    tuple
+        The certificate with its chain, and its key, where they can be used; and what is wrong with them.
     """
+    if key is None:
+        return None, []
+    try:
+        return _read(str(values.get(key)), hosts), []
+    except ValueError as error:
+        problem = Problem(
+            key=key_path([*place, "secret"]),
+            value=shown(key),
+            why=f"the value of that key {error}",
+            mend="set the certificate, its chain and its key in one text:"
+            f" cat CERTIFICATE KEY | pulumi config set --secret {key}",
+        )
+        return None, [problem]
+
+
+def _read(text: str, hosts: Sequence[str]) -> tuple[str, str]:
     keys = keys_in(text)
     if not keys:
         raise ValueError("holds no private key")
