@@ -161,8 +161,10 @@ def _provider_rule(urls: Sequence[str]) -> _Rule:
         f" || {json.dumps(list(urls))}.exists(one, variables.provider == one"
         " || variables.provider.startsWith(one + '/'))",
         "'spec.git_provider.url \"' + variables.provider + '\" is not on the host of the repository: write"
-        " https://' + variables.host + ' or https://api.' + variables.host + ', or leave it out'",
-        "spec.git_provider.url is not on the host of the repository",
+        " https://' + variables.host + ' or https://api.' + variables.host + ', or leave it out; another host"
+        " has to be among pipelinesAsCode.providerUrls in the settings'",
+        "spec.git_provider.url is neither on the host of the repository, nor in pipelinesAsCode.providerUrls"
+        " in the settings",
     )
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import socket
 import subprocess
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,10 @@ from tests.support.apiserver import ControlPlane, control_plane, require_binarie
 from tests.support.kcp import KcpServer, kcp_server
 from tests.support.ports import free_port
 from tests.support.waiting import until
+from units import compare
 from units.apply import apply
 from units.kubectl import Kubectl
+from units.live import live_objects
 from units.request import read_request
 
 if TYPE_CHECKING:
@@ -207,6 +210,39 @@ def test_a_lost_record_is_drift_since_a_delete_goes_by_it(plane: ControlPlane, r
     assert release.found() == ["missing: ConfigMap pipeline-service/unit-test"]
     release.apply()
     assert release.found() == []
+
+
+@pytest.mark.parametrize("drifts", [False, True])
+def test_what_a_controller_writes_while_a_unit_is_compared_is_no_drift_and_hides_none(
+    plane: ControlPlane, release: Applied, monkeypatch: pytest.MonkeyPatch, *, drifts: bool
+) -> None:
+    flyer = "/apis/apps/v1/namespaces/pipeline-service/deployments/flyer"
+    if drifts:
+        plane.patch(flyer, {"spec": {"replicas": 0}})
+
+    def read(*asked: Any) -> Any:  # noqa: ANN401 -- whatever the real one takes and gives
+        found = live_objects(*asked)
+        plane.patch(flyer, {"metadata": {"annotations": {"revision": str(time.monotonic_ns())}}})
+        return found
+
+    monkeypatch.setattr(compare, "live_objects", read)
+    told = ["changed: Deployment pipeline-service/flyer (spec.replicas)"]
+    assert release.found() == told * drifts
+
+
+def test_what_goes_while_a_unit_is_compared_is_missing_and_not_changed(
+    plane: ControlPlane, release: Applied, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = "/api/v1/namespaces/pipeline-service/configmaps/options"
+    plane.patch(options, {"data": {"a.b": "other"}})
+
+    def read(*asked: Any) -> Any:  # noqa: ANN401 -- whatever the real one takes and gives
+        found = live_objects(*asked)
+        plane.delete(options)
+        return found
+
+    monkeypatch.setattr(compare, "live_objects", read)
+    assert release.found() == ["missing: ConfigMap pipeline-service/options"]
 
 
 def test_what_only_the_record_still_names_is_gone(release: Applied, plane: ControlPlane) -> None:

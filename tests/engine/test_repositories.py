@@ -292,6 +292,7 @@ def test_a_token_is_sent_nowhere_else(place: Place, url: str) -> None:
     said = place.refusal(repository(OWN[0], git_provider={"url": url, "type": "github"}))
     assert said is not None
     assert f'spec.git_provider.url "{url}" is not on the host of the repository' in said
+    assert "pipelinesAsCode.providerUrls in the settings" in said
     assert "https://git.example.com or https://api.git.example.com" in said
 
 
