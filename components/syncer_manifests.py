@@ -21,7 +21,7 @@ from components.access import (
 )
 from components.compute_cluster import namespace
 from components.image_repository import pull_secret, pulls_with
-from components.names import SYNCER_NAMESPACE, TENANT_NAMESPACE_TEMPLATE, labels
+from components.names import SYNCER_GROUP, SYNCER_NAMESPACE, TENANT_NAMESPACE_TEMPLATE, labels
 from components.pod_security import container_security, pod_security
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ READER: Final = "pipeline-service-syncer"
 WRITER: Final = "pipeline-service-syncer-writer"
 """ClusterRole for what the agent writes; bound only in tenants' namespaces, by each tenant's component."""
 
-FINALIZER: Final = "syncagent.kcp.io/cleanup"
+FINALIZER: Final = f"{SYNCER_GROUP}/cleanup"
 """Finalizer with which an agent holds the objects it has copied."""
 
 _NAMED_SECRETS: Final[Mapping[str, str]] = {
@@ -135,8 +135,8 @@ def cluster_objects(
         # elsewhere.
         rule("", ("secrets",), READ),
         rule("tekton.dev", PIPELINE_RESOURCES, READ),
-        rule("syncagent.kcp.io", ("publishedresources",), READ),
-        rule("syncagent.kcp.io", ("publishedresources/status",), ("get", "patch", "update")),
+        rule(SYNCER_GROUP, ("publishedresources",), READ),
+        rule(SYNCER_GROUP, ("publishedresources/status",), ("get", "patch", "update")),
         rule("", ("events",), ("create", "patch")),
     ]
     changing = ("create", "update", "patch", "delete")
@@ -202,7 +202,7 @@ def published_resources(cluster: str, *, repositories: bool = False) -> dict[str
 
 def _published(cluster: str, plural: str, group: str, kind: str, version: str) -> Manifest:
     return {
-        "apiVersion": "syncagent.kcp.io/v1alpha1",
+        "apiVersion": f"{SYNCER_GROUP}/v1alpha1",
         "kind": "PublishedResource",
         "metadata": {"name": plural, "labels": labels("syncer", cluster=cluster)},
         "spec": {

@@ -9,6 +9,7 @@ import pulumi
 
 from components import tenant_manifests as manifests
 from components.access import PIPELINE_RESOURCES
+from components.event_runs import register_cancelling
 from components.kcp_workspace import TENANT_TYPE, WorkspaceTypeReference, workspace
 from components.kubernetes_object import KubernetesObject
 from components.names import digest
@@ -88,6 +89,8 @@ class Tenant(pulumi.ComponentResource):
             depends_on=place.after,
             protect=place.protect,
         )
+        namespaces = register_namespaces(name, place, parent=self)
+        register_cancelling(name, place, parent=self, after=namespaces)
         shared = args.shared
         content = (shared.heading() if shared else "") + to_yaml(
             manifests.own_content(
@@ -124,6 +127,6 @@ class Tenant(pulumi.ComponentResource):
                 force=True,
             ),
             parent=self,
-            depends_on=[home, *register_namespaces(name, place, parent=self)],
+            depends_on=[home, *namespaces],
         )
         self.register_outputs({"path": place.path})

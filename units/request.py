@@ -212,14 +212,14 @@ def read_request(environment: Mapping[str, str]) -> Request:
         shared_file=Path(shared_file) if shared_file else None,
         conditions=tuple(
             Condition(resource=entry["resource"], holds=entry["for"], namespace=entry.get("namespace"))
-            for entry in _json_list(environment, "UNIT_WAIT")
+            for entry in json_list(environment, "UNIT_WAIT")
         ),
         wait_seconds=_number(environment, "UNIT_WAIT_SECONDS", 300),
-        drain=tuple(_json_list(environment, "UNIT_DRAIN")),
-        release_finalizers=tuple(_json_list(environment, "UNIT_RELEASE_FINALIZERS")),
-        cancel=tuple(_json_list(environment, "UNIT_CANCEL")),
-        leftovers=tuple(Leftover(**entry) for entry in _json_list(environment, "UNIT_LEFTOVERS")),
-        let_go=tuple(LetGo(**entry) for entry in _json_list(environment, "UNIT_LET_GO")),
+        drain=tuple(json_list(environment, "UNIT_DRAIN")),
+        release_finalizers=tuple(json_list(environment, "UNIT_RELEASE_FINALIZERS")),
+        cancel=tuple(json_list(environment, "UNIT_CANCEL")),
+        leftovers=tuple(Leftover(**entry) for entry in json_list(environment, "UNIT_LEFTOVERS")),
+        let_go=tuple(LetGo(**entry) for entry in json_list(environment, "UNIT_LET_GO")),
         force=environment.get("UNIT_FORCE") == "true",
         adopt=environment.get("UNIT_ADOPT") == "true",
         abandoned=abandoned,
@@ -240,7 +240,21 @@ def _number(environment: Mapping[str, str], key: str, default: int) -> int:
     return int(value)
 
 
-def _json_list(environment: Mapping[str, str], key: str) -> list[Any]:
+def json_list(environment: Mapping[str, str], key: str) -> list[Any]:
+    """Read a variable that is a list in JSON; where it is not set, the list is empty.
+
+    Parameters
+    ----------
+    environment
+        The environment's variables.
+    key
+        Name of the variable.
+
+    Raises
+    ------
+    UnitError
+        It can't be read.
+    """
     value = environment.get(key, "[]")
     try:
         found = json.loads(value)

@@ -387,6 +387,10 @@ def test_the_cluster_refuses_new_runs_of_a_suspended_tenant_alone_and_lets_tasks
     merge = {"content_type": "application/merge-patch+json"}
     assert cluster.request("PATCH", f"{path}/pending", {"spec": {"status": None}}, **merge)[0] == 403
     assert cluster.request("PATCH", f"{path}/pending", {"spec": {"status": "Cancelled"}}, **merge)[0] == 200
+    # Pipelines as Code lets the next in its queue go, without looking whether it was cancelled.
+    assert cluster.request("PATCH", f"{path}/pending", {"spec": {"status": ""}}, **merge)[0] == 403
+    marked = {"metadata": {"labels": {"example.com/more": "x"}}}
+    assert cluster.request("PATCH", f"{path}/pending", marked, **merge)[0] == 200
     until(lambda: make("TaskRun", asleep, f"task-{next(numbers)}")[0] == 201, "tasks go on")
     assert make("PipelineRun", awake, "run")[0] == 201
     mark(None)
