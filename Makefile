@@ -13,17 +13,22 @@ help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | sed 's/[$$][$$]/$$/g' | expand -t 14
 
 $(STAMP): requirements-dev.txt
+	@# Not to standard output, which `make -s env` is evaluated from.
+	@echo "making .venv of requirements-dev.txt, which takes half a minute or more …" >&2
 	@bash local/bootstrap.sh
 	@touch $@
 
 up: $(STAMP) ## Bring up the embedded environment and deploy stack dev to it
 	@$(PYTHON) -m local up
 
-demo: $(STAMP) ## Run a two-task PipelineRun as a tenant's user, through kcp, on a compute cluster
-	@$(PYTHON) -m local demo
+# Tenant demo, or TENANT=NAME.
+AS_TENANT = $(if $(TENANT),--tenant='$(TENANT)')
 
-demo-event: $(STAMP) ## Push to a tenant's repository: gateway, Pipelines as Code, pods, and the status back
-	@$(PYTHON) -m local demo-event
+demo: $(STAMP) ## Run a two-task PipelineRun as a tenant's user, through kcp, on a compute cluster (TENANT=NAME)
+	@$(PYTHON) -m local demo $(AS_TENANT)
+
+demo-event: $(STAMP) ## Push to a tenant's repository: gateway, Pipelines as Code, pods, and the status back (TENANT=NAME)
+	@$(PYTHON) -m local demo-event $(AS_TENANT)
 
 env: $(STAMP) ## Print shell exports: eval "$$(make -s env)"
 	@$(PYTHON) -m local env

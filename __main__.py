@@ -7,5 +7,8 @@ environment is made of, `export` hands out what others build on.
 from stacks.environment import compose
 from stacks.loader import load
 from stacks.outputs import export
+from stacks.stack_traces import short_stack_traces
 
-export(compose(load()))
+with short_stack_traces():
+    outputs = compose(load())
+export(outputs)

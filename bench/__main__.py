@@ -6,6 +6,7 @@ a test: a figure that falls short is for a person to look at.
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import tempfile
@@ -36,6 +37,9 @@ from stacks.loader import read_stack_file
 _PREFIX: Final = "pipeline-service:"
 _COMMAND: Final = "command:local:Command"
 _RELEASE: Final = "pipeline-service:release:Release"
+_EVENTS: Final = ("pipeline-service:gateway:Gateway", "pipeline-service:events:EventsListener")
+"""They name other clusters and tenants, so a clone's are no others' written again: the clones have none."""
+
 _MANY_CLUSTERS: Final = 5
 _ONE, _MANY, _BARE, _FIVE = "one cluster", "many tenants", "no releases", "five clusters"
 
@@ -48,7 +52,11 @@ def _environments(deployed: Deployed, folder: Path, tenants: int) -> dict[str, S
     tenant, entry = next(iter(entries.items()))
     cluster = entry["cluster"]
     others = {*clusters, *entries} - {cluster, tenant}
-    one = without(deployed.state, lambda found: any(is_of(found, name) for name in others))
+    one = without(
+        deployed.state,
+        lambda found: found["type"] in _EVENTS or any(is_of(found, name) for name in others),
+    )
+    config = {key: value for key, value in deployed.settings["config"].items() if key != f"{_PREFIX}gateway"}
 
     def kubeconfig_of(name: str) -> str:
         # That of the deployed one, copied: the program refuses two clusters with the same file.
@@ -60,9 +68,12 @@ def _environments(deployed: Deployed, folder: Path, tenants: int) -> dict[str, S
                 name: {**clusters[cluster], "kubeconfig": {"path": kubeconfig_of(name)}}
                 for name in clusters_of
             },
-            f"{_PREFIX}tenants": dict.fromkeys(tenants_of, entry),
+            # A repository is one tenant's alone.
+            f"{_PREFIX}tenants": {
+                name: json.loads(json.dumps(entry).replace(tenant, name)) for name in tenants_of
+            },
         }
-        return {"config": {**deployed.settings["config"], **made}}
+        return {"config": {**config, **made}}
 
     def of_release(found: Mapping[str, Any]) -> bool:
         return found["type"] == _COMMAND and f"{_RELEASE}::" in found.get("parent", "")
@@ -87,11 +98,15 @@ def _environments(deployed: Deployed, folder: Path, tenants: int) -> dict[str, S
     more_clusters = [f"c{number}" for number in range(1, _MANY_CLUSTERS)]
     made = {
         _ONE: (settings([cluster], [tenant]), one, ""),
-        _MANY: (settings([cluster], [tenant, *more_tenants]), grown(one, tenant, more_tenants, places), ""),
+        _MANY: (
+            settings([cluster], [tenant, *more_tenants]),
+            grown(one, tenant, more_tenants, places, deployed.project),
+            "",
+        ),
         _BARE: (settings([cluster], [tenant]), without(one, of_release), WITHOUT_RELEASES),
         _FIVE: (
             settings([cluster, *more_clusters], [tenant]),
-            grown(one, cluster, more_clusters, lambda _: {}),
+            grown(one, cluster, more_clusters, lambda _: {}, deployed.project),
             "",
         ),
     }

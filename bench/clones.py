@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from components.names import digest
@@ -22,6 +23,7 @@ def grown(
     entry: str,
     names: Sequence[str],
     derived: Callable[[str], Mapping[str, str]],
+    project: Path,
 ) -> State:
     """Write an entry's resources again for other names, after the state's other resources.
 
@@ -35,6 +37,8 @@ def grown(
         Names of further entries.
     derived
         Tells what the program derives from a name, each by what it is.
+    project
+        Folder of the project, with the files that units share.
     """
     resources: list[Resource] = list(state["deployment"]["resources"])
     own = [resource for resource in resources if is_of(resource, entry)]
@@ -47,7 +51,7 @@ def grown(
             for what, value in old.items():
                 text = text.replace(value, new[what])
             made.append(text.replace(entry, name))
-        resources += _signed(made)
+        resources += _signed(made, project)
     return {**state, "deployment": {**state["deployment"], "resources": resources}}
 
 
@@ -65,14 +69,16 @@ def is_of(resource: Mapping[str, Any], entry: str) -> bool:
     return entry in (name, name.removeprefix("cluster-")) or name.startswith((f"{entry}-", f"{entry}."))
 
 
-def _signed(texts: Sequence[str]) -> list[Resource]:
+def _signed(texts: Sequence[str], project: Path) -> list[Resource]:
     """Read resources, with the digests of those manifests written anew that stand on standard input."""
     digests = {}
     for text in texts:
         inputs = json.loads(text).get("inputs") or {}
         variables = inputs.get("environment") or {}
         if "UNIT_SHA256" in variables and "stdin" in inputs and "UNIT_MANIFEST" not in variables:
-            digests[variables["UNIT_SHA256"]] = digest(inputs["stdin"])
+            shared = variables.get("UNIT_SHARED")
+            before = (project / shared).read_text() if shared else ""
+            digests[variables["UNIT_SHA256"]] = digest(before + inputs["stdin"])
     # The digest stands in more than one resource of a unit.
     made = []
     for text in texts:

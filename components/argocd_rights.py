@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from components.access import RBAC, READ, Rule, rule
+from components.names import SYNCER_GROUP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -47,7 +48,7 @@ _PLURALS: Final[Mapping[tuple[str, str], str]] = {
     ("operators.coreos.com", "Subscription"): "subscriptions",
     ("policy", "PodDisruptionBudget"): "poddisruptionbudgets",
     ("route.openshift.io", "Route"): "routes",
-    ("syncagent.kcp.io", "PublishedResource"): "publishedresources",
+    (SYNCER_GROUP, "PublishedResource"): "publishedresources",
     (RBAC, "ClusterRole"): "clusterroles",
     (RBAC, "ClusterRoleBinding"): "clusterrolebindings",
     (RBAC, "Role"): "roles",

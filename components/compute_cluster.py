@@ -16,7 +16,7 @@ from components.image_repository import (
     resolution_policy_binding,
 )
 from components.kubernetes_object import register_object
-from components.names import OPERATOR_NAMESPACE, labels
+from components.names import OPERATOR_NAMESPACE, SYNCER_GROUP, labels
 from components.repository_admission import policies as repository_policies
 from components.suspension import suspension_binding, suspension_policy
 
@@ -66,7 +66,7 @@ def observer_role() -> Manifest:
             rule("apps", ("deployments", "replicasets", "statefulsets"), READ),
             rule("tekton.dev", ("*",), READ),
             rule(REPOSITORY_GROUP, ("repositories",), READ),
-            rule("syncagent.kcp.io", ("publishedresources",), READ),
+            rule(SYNCER_GROUP, ("publishedresources",), READ),
             rule("apiextensions.k8s.io", ("customresourcedefinitions",), READ),
         ],
         labels("access"),

@@ -9,6 +9,7 @@ import pulumi
 
 from components.access import cluster_role_binding
 from components.api_export import bind_role_name
+from components.event_runs import register_cancelling
 from components.kubernetes_object import KubernetesObject
 from components.names import labels
 from components.tenant_place import register_namespaces
@@ -78,6 +79,7 @@ class ExternalTenant(pulumi.ComponentResource):
         super().__init__("pipeline-service:tenancy:ExternalTenant", name, None, opts)
         place = args.place
         namespaces = register_namespaces(name, place, parent=self)
+        register_cancelling(name, place, parent=self, after=namespaces)
         if not place.suspended:
             KubernetesObject(
                 # With the cluster's name, since a binding can't be turned to another role.

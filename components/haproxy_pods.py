@@ -17,6 +17,7 @@ from components.haproxy import (
 )
 from components.image_repository import pull_secret, pulls_with
 from components.names import digest, labels
+from components.pod_security import container_security, pod_security
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -317,9 +318,6 @@ def _deployment(workload: Workload, pods: HaproxyPods) -> Manifest:
 
 
 def _pod(workload: Workload, pods: HaproxyPods) -> dict[str, Any]:
-    user = (
-        {} if pods.user is None else {"runAsUser": pods.user, "runAsGroup": pods.user, "fsGroup": pods.user}
-    )
     probe = {"httpGet": {"path": HEALTH_PATH, "port": "metrics"}}
     folders: dict[str, dict[str, Any]] = {FOLDER: {"configMap": {"name": workload.name}}}
     for folder, (secret, keys) in workload.secrets.items():
@@ -333,11 +331,7 @@ def _pod(workload: Workload, pods: HaproxyPods) -> dict[str, Any]:
         "enableServiceLinks": False,
         # Longer than it waits for its last events: it ends by itself.
         "terminationGracePeriodSeconds": _LEAVING_SECONDS + DRAIN_SECONDS + 5,
-        "securityContext": {
-            "runAsNonRoot": True,
-            **user,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": pod_security(pods.user, reads_secrets=True),
         "topologySpreadConstraints": [
             {
                 "maxSkew": 1,
@@ -368,11 +362,7 @@ def _pod(workload: Workload, pods: HaproxyPods) -> dict[str, Any]:
                     "requests": {"cpu": "100m", "memory": "96Mi"},
                     "limits": {"memory": workload.memory},
                 },
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                },
+                "securityContext": container_security(),
                 "volumeMounts": [
                     {"name": name, "mountPath": folder, "readOnly": True}
                     for name, (folder, _) in volumes.items()

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 KCP_NAMESPACE: Final = "default"
 """Namespace of the workspace `compute` that holds the ServiceAccounts."""
 
+KUBECONFIG_SECRET: Final = "kcp-kubeconfig"  # noqa: S105 -- the name of a Secret
+KUBECONFIG_KEY: Final = "kubeconfig"
+
 
 def service_account(name: str, labels: Mapping[str, str]) -> Manifest:
     """Make a ServiceAccount in the workspace `compute`.
@@ -102,6 +105,27 @@ def kubeconfig(url: str, certificate_authority: str | None, user: str, token: st
         "users": [{"name": user, "user": {"token": base64.b64decode(token).decode()}}],
     }
     return json.dumps(document, sort_keys=True)
+
+
+def kubeconfig_secret(namespace: str, labels: Mapping[str, str], encoded: pulumi.Input[str]) -> Manifest:
+    """Make the Secret on a cluster from which what runs there has its kubeconfig.
+
+    Parameters
+    ----------
+    namespace
+        Its namespace.
+    labels
+        Its labels.
+    encoded
+        The kubeconfig, base64.
+    """
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": KUBECONFIG_SECRET, "namespace": namespace, "labels": dict(labels)},
+        "type": "Opaque",
+        "data": {KUBECONFIG_KEY: encoded},
+    }
 
 
 def base64_text(text: str) -> str:

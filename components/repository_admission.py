@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from components.access import REPOSITORY_GROUP
-from components.names import PART_OF, TENANT, labels
+from components.names import PART_OF, SYNCER_GROUP, TENANT, labels
 from releases.pipelines_as_code import CONTROLLER, WATCHER
 
 if TYPE_CHECKING:
@@ -27,8 +27,10 @@ _API_VERSION: Final = "admissionregistration.k8s.io/v1"
 _REPOSITORY_POLICY: Final = "pipeline-service-repositories"
 _RUN_POLICY: Final = "pipeline-service-repository-runs"
 
-_STATE: Final = f"{REPOSITORY_GROUP}/state"
-_MARKS: Final = (_STATE, f"{REPOSITORY_GROUP}/execution-order")
+STATE: Final = f"{REPOSITORY_GROUP}/state"
+"""Label and annotation of every run that Pipelines as Code made, and on tenants' namespaces of no other."""
+
+_MARKS: Final = (STATE, f"{REPOSITORY_GROUP}/execution-order")
 """Labels and annotations by which Pipelines as Code finds the runs that it made."""
 
 _SHOWN: Final = 10
@@ -84,7 +86,8 @@ def _repository_policy(rules: RepositoryRules) -> Manifest:
 
 def _run_policy(rules: RepositoryRules) -> Manifest:
     accounts = [f"system:serviceaccount:{rules.namespace}:{account}" for account in (CONTROLLER, WATCHER)]
-    policy = _policy(_RUN_POLICY, "pipelineruns", (_marks_rule(accounts), _run_of_own_rule(accounts)))
+    rules_of_runs = (_marks_rule(accounts), _run_of_own_rule(accounts), _no_copy_rule())
+    policy = _policy(_RUN_POLICY, "pipelineruns", rules_of_runs)
     policy["spec"]["matchConstraints"]["namespaceSelector"] = {
         "matchExpressions": [{"key": TENANT, "operator": "Exists"}]
     }
@@ -161,8 +164,10 @@ def _provider_rule(urls: Sequence[str]) -> _Rule:
         f" || {json.dumps(list(urls))}.exists(one, variables.provider == one"
         " || variables.provider.startsWith(one + '/'))",
         "'spec.git_provider.url \"' + variables.provider + '\" is not on the host of the repository: write"
-        " https://' + variables.host + ' or https://api.' + variables.host + ', or leave it out'",
-        "spec.git_provider.url is not on the host of the repository",
+        " https://' + variables.host + ' or https://api.' + variables.host + ', or leave it out; another host"
+        " has to be among pipelinesAsCode.providerUrls in the settings'",
+        "spec.git_provider.url is neither on the host of the repository, nor in pipelinesAsCode.providerUrls"
+        " in the settings",
     )
 
 
@@ -262,7 +267,7 @@ def _marks_rule(accounts: Sequence[str]) -> _Rule:
         )
     # Of a run that is its own, nobody else changes what it goes by.
     kept = (
-        f"!('{_STATE}' in variables.annotationsBefore)"
+        f"!('{STATE}' in variables.annotationsBefore)"
         " || variables.annotationsBefore.all(one, !one.startsWith('" + REPOSITORY_GROUP + "/')"
         " || (one in variables.annotations"
         " && variables.annotations[one] == variables.annotationsBefore[one]))"
@@ -286,6 +291,17 @@ def _run_of_own_rule(accounts: Sequence[str]) -> _Rule:
         "'the repository \"' + variables.url + '\" is no longer one of tenant \"' + variables.tenant"
         " + '\": delete the Repository object, or have it added to the tenant in the settings'",
         f"the repository is none of the tenant's (its Repository of {accounts[0].split(':')[2]})",
+    )
+
+
+def _no_copy_rule() -> _Rule:
+    # What stands in Git names its labels. By these the agent finds its copy of a run, whatever its workspace,
+    # anywhere on the cluster; and what is a copy isn't cancelled there (components.event_runs).
+    return {}, _validation(
+        "!variables.ours || request.operation != 'CREATE'"
+        f" || variables.labels.all(one, !one.startsWith('{SYNCER_GROUP}/'))",
+        None,
+        f"only the syncer labels its copies: take the labels of {SYNCER_GROUP}/ off the run in Git",
     )
 
 

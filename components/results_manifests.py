@@ -13,6 +13,7 @@ from components.exposure import ResultsExposure
 from components.haproxy_pods import CONFIG_DIGEST, SECRET_DIGEST, SKIP_AWAIT
 from components.image_repository import pull_secret, pulls_with
 from components.names import RESULTS_NAMESPACE, digest, labels
+from components.pod_security import container_security, pod_security
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -363,15 +364,12 @@ def _deployment(metadata: Mapping[str, Any], pods: ReaderPods, of_program: str) 
 
 
 def _pod(pods: ReaderPods) -> Manifest:
-    user = (
-        {} if pods.user is None else {"runAsUser": pods.user, "runAsGroup": pods.user, "fsGroup": pods.user}
-    )
     items = [{"key": path.replace("/", "."), "path": path} for path in program()]
     return {
         **pulls_with(pods.pull_secret),
         "serviceAccountName": _READER,
         "enableServiceLinks": False,
-        "securityContext": {"runAsNonRoot": True, **user, "seccompProfile": {"type": "RuntimeDefault"}},
+        "securityContext": pod_security(pods.user, reads_secrets=True),
         "containers": [
             {
                 "name": _READER,
@@ -395,11 +393,7 @@ def _pod(pods: ReaderPods) -> Manifest:
                     "requests": {"cpu": "20m", "memory": "64Mi"},
                     "limits": {"memory": "512Mi"},
                 },
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                },
+                "securityContext": container_security(),
                 "volumeMounts": [
                     {"name": "program", "mountPath": _PROGRAM, "readOnly": True},
                     {"name": "files", "mountPath": _FILES, "readOnly": True},

@@ -6,7 +6,7 @@ import inspect
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from components import retention_prune
+from components import kcp_identity, retention_prune
 from components.access import (
     WORKSPACE_ACCESS,
     Subject,
@@ -18,8 +18,8 @@ from components.access import (
 )
 from components.compute_cluster import namespace
 from components.image_repository import pull_secret, pulls_with
-from components.kcp_identity import KCP_NAMESPACE
 from components.names import RETENTION_NAMESPACE, labels
+from components.pod_security import container_security, pod_security
 
 if TYPE_CHECKING:
     import pulumi
@@ -32,8 +32,6 @@ SCHEDULE: Final = "*/10 * * * *"
 
 _NAME: Final = "retention"
 _SCRIPT: Final = "prune.py"
-_SECRET: Final = "kcp-kubeconfig"  # noqa: S105 -- the name of a Secret
-_KUBECONFIG_KEY: Final = "kubeconfig"
 _MOST_SECONDS: Final = 540
 """A run ends before the next is due."""
 
@@ -64,7 +62,7 @@ def kcp_rights(cluster: str) -> dict[str, Manifest]:
     account = kcp_account_name(cluster)
     name = f"pipeline-service:retention:{cluster}"
     marked = labels(_NAME, cluster=cluster)
-    subjects = [Subject(kind="ServiceAccount", name=account, namespace=KCP_NAMESPACE)]
+    subjects = [Subject(kind="ServiceAccount", name=account, namespace=kcp_identity.KCP_NAMESPACE)]
     kcp = "apis.kcp.io"
     rules = [
         rule(kcp, ("apiexportendpointslices",), ("get",), (cluster,)),
@@ -76,8 +74,8 @@ def kcp_rights(cluster: str) -> dict[str, Manifest]:
         "role": cluster_role(name, rules, marked),
         "binding": cluster_role_binding(name, name, subjects, marked),
         "access": cluster_role_binding(f"{name}:access", WORKSPACE_ACCESS, subjects, marked),
-        "policies": role(name, KCP_NAMESPACE, policies, marked),
-        "reads": role_binding(name, KCP_NAMESPACE, name, subjects, marked, kind="Role"),
+        "policies": role(name, kcp_identity.KCP_NAMESPACE, policies, marked),
+        "reads": role_binding(name, kcp_identity.KCP_NAMESPACE, name, subjects, marked, kind="Role"),
     }
 
 
@@ -100,7 +98,7 @@ def policy_map(cluster: str, workspace: str, policy: Policy) -> Manifest:
         "kind": "ConfigMap",
         "metadata": {
             "name": f"retention-{policy.tenant}",
-            "namespace": KCP_NAMESPACE,
+            "namespace": kcp_identity.KCP_NAMESPACE,
             "labels": labels(_NAME, cluster=cluster, tenant=policy.tenant),
         },
         "data": {
@@ -122,22 +120,17 @@ def ground(kubeconfig: pulumi.Input[str], pulls: pulumi.Input[str] | None = None
     pulls
         With what its image is pulled: a `.docker/config.json`, base64; None: without.
     """
-    metadata = {"namespace": RETENTION_NAMESPACE, "labels": labels(_NAME)}
     return {
         "retention-namespace": namespace(RETENTION_NAMESPACE, _NAME),
         "retention-script": {
             "apiVersion": "v1",
             "kind": "ConfigMap",
-            "metadata": {**metadata, "name": "script"},
+            "metadata": {"name": "script", "namespace": RETENTION_NAMESPACE, "labels": labels(_NAME)},
             "data": {_SCRIPT: inspect.getsource(retention_prune)},
         },
-        "retention-kcp-kubeconfig": {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {**metadata, "name": _SECRET},
-            "type": "Opaque",
-            "data": {_KUBECONFIG_KEY: kubeconfig},
-        },
+        "retention-kcp-kubeconfig": kcp_identity.kubeconfig_secret(
+            RETENTION_NAMESPACE, labels(_NAME), kubeconfig
+        ),
         **(
             {} if pulls is None else {"retention-pull-secret": pull_secret(RETENTION_NAMESPACE, pulls, _NAME)}
         ),
@@ -199,17 +192,12 @@ def job(cluster: str, pods: RetentionPods) -> Manifest:
 
 
 def _pod(cluster: str, pods: RetentionPods) -> Manifest:
-    assigned = {} if pods.user is None else {"runAsUser": pods.user, "runAsGroup": pods.user}
     return {
         **pulls_with(pods.pull_secret),
         "restartPolicy": "Never",
         # Its credential is for kcp; of its own cluster it knows nothing.
         "automountServiceAccountToken": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            **assigned,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": pod_security(pods.user),
         "containers": [
             {
                 "name": "prune",
@@ -220,18 +208,14 @@ def _pod(cluster: str, pods: RetentionPods) -> Manifest:
                     "-I",
                     "-B",
                     f"/etc/retention/{_SCRIPT}",
-                    f"--kubeconfig=/etc/kcp/{_KUBECONFIG_KEY}",
+                    f"--kubeconfig=/etc/kcp/{kcp_identity.KUBECONFIG_KEY}",
                     f"--export={cluster}",
                 ],
                 "resources": {
                     "requests": {"cpu": "10m", "memory": "64Mi"},
                     "limits": {"memory": "256Mi"},
                 },
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                },
+                "securityContext": container_security(),
                 "volumeMounts": [
                     {"name": "script", "mountPath": "/etc/retention", "readOnly": True},
                     {"name": "kcp", "mountPath": "/etc/kcp", "readOnly": True},
@@ -240,6 +224,6 @@ def _pod(cluster: str, pods: RetentionPods) -> Manifest:
         ],
         "volumes": [
             {"name": "script", "configMap": {"name": "script"}},
-            {"name": "kcp", "secret": {"secretName": _SECRET}},
+            {"name": "kcp", "secret": {"secretName": kcp_identity.KUBECONFIG_SECRET}},
         ],
     }

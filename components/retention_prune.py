@@ -72,6 +72,8 @@ class Run:
 
     Attributes
     ----------
+    base
+        URL of the virtual workspace that it was read from.
     workspace
         Its logical cluster in kcp.
     namespace
@@ -86,6 +88,7 @@ class Run:
         When it finished; None while it is not, or is being deleted already.
     """
 
+    base: str
     workspace: str
     namespace: str
     name: str
@@ -93,8 +96,19 @@ class Run:
     version: str
     completed: datetime | None
 
+    @property
+    def end(self) -> datetime:
+        """When it finished; while it is not, a time that never comes."""
+        return self.completed or datetime.max.replace(tzinfo=UTC)
 
-def read_run(item: Mapping[str, Any]) -> Run:
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        place = f"{self.workspace}/{RUNS}/namespaces/{self.namespace}/pipelineruns/{self.name}"
+        return f"{self.base}/clusters/{place}"
+
+
+def read_run(item: Mapping[str, Any], base: str) -> Run:
     """Read a PipelineRun.
 
     It counts as finished only if both its condition and its completion time say so.
@@ -103,6 +117,8 @@ def read_run(item: Mapping[str, Any]) -> Run:
     ----------
     item
         The object.
+    base
+        URL of the virtual workspace that it was read from.
 
     Raises
     ------
@@ -112,6 +128,7 @@ def read_run(item: Mapping[str, Any]) -> Run:
     metadata = item["metadata"]
     going = "deletionTimestamp" in metadata
     return Run(
+        base=base,
         workspace=metadata["annotations"][_WORKSPACE_ANNOTATION],
         namespace=metadata["namespace"],
         name=metadata["name"],
@@ -136,7 +153,10 @@ def _completion(status: Any) -> datetime | None:  # noqa: ANN401 -- whatever sta
 
 
 def decide(runs: Iterable[Run], policies: Mapping[str, Policy], now: datetime) -> list[Run]:
-    """Decide which runs go: the finished ones of a tenant that are too old or too many, the oldest first.
+    """Decide which runs go: the finished ones of a tenant that are too old or too many.
+
+    They come in the order in which they are to go, of each workspace the oldest in turn: so a workspace of
+    which many are due, or of which none can be deleted, holds up no other.
 
     Parameters
     ----------
@@ -147,37 +167,21 @@ def decide(runs: Iterable[Run], policies: Mapping[str, Policy], now: datetime) -
     now
         The time.
     """
-    finished: dict[str, list[tuple[datetime, Run]]] = defaultdict(list)
+    turns: list[tuple[int, Run]] = []
+    for workspace, here in _by_workspace(run for run in runs if run.completed).items():
+        if policy := policies.get(workspace):
+            finished = sorted(here, key=lambda run: (run.end, run.namespace, run.name))
+            many, longest = len(finished) - policy.runs, timedelta(days=policy.days)
+            due = [run for place, run in enumerate(finished) if place < many or now - run.end > longest]
+            turns += enumerate(due)
+    return [run for _, run in sorted(turns, key=lambda one: (one[0], one[1].end))]
+
+
+def _by_workspace(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    found: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
-        if run.completed is not None and run.workspace in policies:
-            finished[run.workspace].append((run.completed, run))
-    doomed: list[tuple[datetime, Run]] = []
-    for workspace, kept in finished.items():
-        policy = policies[workspace]
-        kept.sort(key=lambda one: (one[0], one[1].namespace, one[1].name), reverse=True)
-        longest = timedelta(days=policy.days)
-        doomed += [one for place, one in enumerate(kept) if place >= policy.runs or now - one[0] > longest]
-    return [run for _, run in sorted(doomed, key=lambda one: one[0])]
-
-
-def shared(doomed: Iterable[Run], most: int) -> list[Run]:
-    """Choose the runs that one pass deletes: of each workspace the oldest in turn.
-
-    So a workspace of which many are due, or of which none can be deleted, holds up no other.
-
-    Parameters
-    ----------
-    doomed
-        What is to go, the oldest first.
-    most
-        How many at most.
-    """
-    turns: dict[str, int] = defaultdict(int)
-    placed: list[tuple[int, Run]] = []
-    for run in doomed:
-        placed.append((turns[run.workspace], run))
-        turns[run.workspace] += 1
-    return [run for _, run in sorted(placed, key=lambda one: one[0])][:most]
+        found[run.workspace].append(run)
+    return found
 
 
 class Kcp:
@@ -320,25 +324,6 @@ def policies_by_path(kcp: Kcp, export: str, problems: list[str]) -> dict[str, Po
     return dict(_readable(items, "ConfigMap", read_policy, problems))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shard:
-    """What a shard of kcp holds of an export.
-
-    Attributes
-    ----------
-    url
-        URL of the export's virtual workspace there.
-    runs
-        The runs.
-    policies
-        Policies by logical cluster.
-    """
-
-    url: str
-    runs: Sequence[Run]
-    policies: Mapping[str, Policy]
-
-
 def prune(  # noqa: PLR0913 -- all that a pass depends on
     kcp: Kcp, export: str, *, most: int, seconds: float, dry_run: bool, now: datetime
 ) -> list[str]:
@@ -373,33 +358,32 @@ def prune(  # noqa: PLR0913 -- all that a pass depends on
     slices = "apis/apis.kcp.io/v1alpha1/apiexportendpointslices"
     status = kcp.request(f"{kcp.server}/{slices}/{export}").get("status") or {}
     paths = policies_by_path(kcp, export, problems)
+    runs: list[Run] = []
+    policies: dict[str, Policy] = {}
     # One for each shard of kcp; none while nobody has bound the export.
-    urls = [endpoint["url"].rstrip("/") for endpoint in status.get("endpoints") or []]
-    shards = [shard for url in urls if (shard := _look(kcp, url, paths, problems))]
-    doomed = {run: shard.url for shard in shards for run in decide(shard.runs, shard.policies, now)}
-    chosen = shared(sorted(doomed, key=_age), most)
-    gone = chosen if dry_run else _deleted(kcp, doomed, chosen, problems, seconds)
-    for shard in shards:
-        _report(shard, set(chosen), set(gone), dry_run=dry_run)
+    for endpoint in status.get("endpoints") or []:
+        found, theirs = _look(kcp, endpoint["url"].rstrip("/"), paths, problems)
+        runs += found
+        policies |= theirs
+    chosen = decide(runs, policies, now)[:most]
+    gone = chosen if dry_run else _deleted(kcp, chosen, problems, seconds)
+    _report(runs, policies, set(chosen), set(gone), verb="would be deleted" if dry_run else "deleted")
     return problems
 
 
-def _age(run: Run) -> datetime:
-    return run.completed or datetime.max.replace(tzinfo=UTC)
-
-
-def _look(kcp: Kcp, url: str, paths: Mapping[str, Policy], problems: list[str]) -> Shard | None:
-    """Read what a shard holds; one that gives no answer stops no other."""
+def _look(
+    kcp: Kcp, url: str, paths: Mapping[str, Policy], problems: list[str]
+) -> tuple[list[Run], dict[str, Policy]]:
+    """Read a shard's runs, and its workspaces' policies; one that gives no answer stops no other."""
     try:
         workspaces = kcp.items(f"{url}/clusters/{_ALL}/apis/core.kcp.io/v1alpha1/logicalclusters")
         places = dict(_readable(workspaces, "LogicalCluster", _place, problems))
         items = kcp.items(f"{url}/clusters/{_ALL}/{RUNS}/pipelineruns")
-        runs = list(_readable(items, "PipelineRun", read_run, problems))
+        runs = list(_readable(items, "PipelineRun", lambda item: read_run(item, url), problems))
     except (*_NO_ANSWER, *_ODD) as error:
         problems.append(f"{urllib.parse.urlsplit(url).netloc}: not looked at: {_told(error)}")
-        return None
-    policies = {workspace: paths[path] for workspace, path in places.items() if path in paths}
-    return Shard(url=url, runs=runs, policies=policies)
+        return [], {}
+    return runs, {workspace: paths[path] for workspace, path in places.items() if path in paths}
 
 
 def _place(workspace: Mapping[str, Any]) -> tuple[str, str]:
@@ -408,9 +392,7 @@ def _place(workspace: Mapping[str, Any]) -> tuple[str, str]:
     return annotations[_WORKSPACE_ANNOTATION], annotations.get(_PATH_ANNOTATION, "")
 
 
-def _deleted(
-    kcp: Kcp, urls: Mapping[Run, str], chosen: Iterable[Run], problems: list[str], seconds: float
-) -> list[Run]:
+def _deleted(kcp: Kcp, chosen: Iterable[Run], problems: list[str], seconds: float) -> list[Run]:
     """Delete runs; give those that are gone."""
     gone: list[Run] = []
     failures: dict[str, int] = defaultdict(int)
@@ -422,7 +404,7 @@ def _deleted(
         if failures[run.workspace] >= _FAILURES:
             continue
         try:
-            _delete(kcp, urls[run], run)
+            _delete(kcp, run)
         except _NO_ANSWER as error:
             failures[run.workspace] += 1
             problems.append(f"{run.workspace} {run.namespace}/{run.name}: not deleted: {_told(error)}")
@@ -434,8 +416,7 @@ def _deleted(
     return gone
 
 
-def _delete(kcp: Kcp, url: str, run: Run) -> None:
-    place = f"clusters/{run.workspace}/{RUNS}/namespaces/{run.namespace}/pipelineruns/{run.name}"
+def _delete(kcp: Kcp, run: Run) -> None:
     options = {
         "apiVersion": "v1",
         "kind": "DeleteOptions",
@@ -443,7 +424,7 @@ def _delete(kcp: Kcp, url: str, run: Run) -> None:
         "preconditions": {"uid": run.uid, "resourceVersion": run.version},
     }
     try:
-        kcp.request(f"{url}/{place}", "DELETE", options)
+        kcp.request(run.url, "DELETE", options)
     except urllib.error.HTTPError as error:
         # Gone already, or changed meanwhile: then the next time decides anew.
         if error.code not in (_NOT_FOUND, _CONFLICT):
@@ -455,21 +436,17 @@ def _told(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _report(shard: Shard, chosen: set[Run], gone: set[Run], *, dry_run: bool) -> None:
-    verb = "would be deleted" if dry_run else "deleted"
-    for workspace in sorted({run.workspace for run in shard.runs}):
-        here = [run for run in shard.runs if run.workspace == workspace]
-        finished = sum(run.completed is not None for run in here)
-        if policy := shard.policies.get(workspace):
-            left = sum(run in chosen and run not in gone for run in here)
-            told = f"{sum(run in gone for run in here)} {verb}" + (f", {left} not" if left else "")
-            _say(f"tenant {policy.tenant}: {len(here)} runs, {finished} finished, {told}")
+def _report(
+    runs: Iterable[Run], policies: Mapping[str, Policy], chosen: set[Run], gone: set[Run], *, verb: str
+) -> None:
+    for workspace, here in sorted(_by_workspace(runs).items()):
+        counts = f"{len(here)} runs, {sum(run.completed is not None for run in here)} finished"
+        if policy := policies.get(workspace):
+            left = len(chosen.intersection(here) - gone)
+            told = f"{len(gone.intersection(here))} {verb}" + (f", {left} not" if left else "")
+            sys.stdout.write(f"tenant {policy.tenant}: {counts}, {told}\n")
         else:
-            _say(f"workspace {workspace}: {len(here)} runs, {finished} finished, no retention: left alone")
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
+            sys.stdout.write(f"workspace {workspace}: {counts}, no retention: left alone\n")
 
 
 def main(arguments: Sequence[str]) -> int:

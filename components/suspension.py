@@ -17,7 +17,7 @@ _API_VERSION: Final = "admissionregistration.k8s.io/v1"
 _NAME: Final = "pipeline-service-suspension"
 _STARTS_NOTHING: Final = (
     "oldObject != null && !("
-    "has(oldObject.spec.status) && oldObject.spec.status == 'PipelineRunPending'"
+    "has(oldObject.spec.status) && oldObject.spec.status != ''"
     " && (!has(object.spec.status) || object.spec.status == ''))"
 )
 
@@ -25,8 +25,9 @@ _STARTS_NOTHING: Final = (
 def suspension_policy() -> Manifest:
     """Make the policy that refuses PipelineRuns, whoever makes them: the syncer, or what takes Git events.
 
-    Nor may a pending one be let go: it would start. TaskRuns are let through, so that a run that has started
-    can finish.
+    Nor may a pending one be let go: it would start. So would one that was cancelled and hasn't ended yet,
+    which Pipelines as Code's watcher lets go when it is next in its queue (v0.37.0, pkg/reconciler).
+    TaskRuns are let through, so that a run that has started can finish.
     """
     return {
         "apiVersion": _API_VERSION,

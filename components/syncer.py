@@ -113,11 +113,14 @@ class Syncer(pulumi.ComponentResource):
             )
         self.credential: pulumi.Output[str] = pulumi.Output.unsecret(kubeconfig.apply(digest))
         """Digest of the agent's kubeconfig: where it changes, the agent has to start anew."""
-        register_object(
+        agent = register_object(
             f"{name}-agent",
             manifests.deployment(args.cluster_name, args.pods, self.credential),
             provider=args.cluster,
             parent=self,
             depends_on=[secret, *ground, *published],
         )
+        self.running: tuple[pulumi.Resource, ...] = tuple(agent) or (self,)
+        """The agent, which needs all the rest: what depends on the component names each of its resources in
+        the state, what depends on this one names one. Where Argo CD runs the agent, the component."""
         self.register_outputs({"agent": args.cluster_name})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from components import kcp_identity
 from components.access import (
     PIPELINE_KINDS,
     PIPELINE_RESOURCES,
@@ -20,8 +21,8 @@ from components.access import (
 )
 from components.compute_cluster import namespace
 from components.image_repository import pull_secret, pulls_with
-from components.kcp_identity import KCP_NAMESPACE
-from components.names import SYNCER_NAMESPACE, TENANT_NAMESPACE_TEMPLATE, labels
+from components.names import SYNCER_GROUP, SYNCER_NAMESPACE, TENANT_NAMESPACE_TEMPLATE, labels
+from components.pod_security import container_security, pod_security
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +39,7 @@ READER: Final = "pipeline-service-syncer"
 WRITER: Final = "pipeline-service-syncer-writer"
 """ClusterRole for what the agent writes; bound only in tenants' namespaces, by each tenant's component."""
 
-FINALIZER: Final = "syncagent.kcp.io/cleanup"
+FINALIZER: Final = f"{SYNCER_GROUP}/cleanup"
 """Finalizer with which an agent holds the objects it has copied."""
 
 _NAMED_SECRETS: Final[Mapping[str, str]] = {
@@ -55,8 +56,6 @@ AGENT: Final = "api-syncagent"
 KUBECONFIG_DIGEST: Final = "pipeline-service/kubeconfig-digest"
 """Annotation of the agent's pods."""
 
-_KUBECONFIG_KEY: Final = "kubeconfig"
-_SECRET: Final = "kcp-kubeconfig"  # noqa: S105 -- the name of a Secret
 _METRICS_PORT: Final = 8085
 
 
@@ -84,7 +83,9 @@ def kcp_rights(cluster: str) -> dict[str, Manifest]:
     """
     name = f"pipeline-service:syncer:{cluster}"
     marked = labels("syncer", cluster=cluster)
-    subjects = [Subject(kind="ServiceAccount", name=kcp_account_name(cluster), namespace=KCP_NAMESPACE)]
+    subjects = [
+        Subject(kind="ServiceAccount", name=kcp_account_name(cluster), namespace=kcp_identity.KCP_NAMESPACE)
+    ]
     kcp = "apis.kcp.io"
     rules = [
         rule("core.kcp.io", ("logicalclusters",), ("get",), ("cluster",)),
@@ -109,13 +110,7 @@ def kubeconfig_secret(encoded: pulumi.Input[str]) -> Manifest:
     encoded
         The kubeconfig, base64.
     """
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": _SECRET, "namespace": SYNCER_NAMESPACE, "labels": labels("syncer")},
-        "type": "Opaque",
-        "data": {_KUBECONFIG_KEY: encoded},
-    }
+    return kcp_identity.kubeconfig_secret(SYNCER_NAMESPACE, labels("syncer"), encoded)
 
 
 def cluster_objects(
@@ -140,8 +135,8 @@ def cluster_objects(
         # elsewhere.
         rule("", ("secrets",), READ),
         rule("tekton.dev", PIPELINE_RESOURCES, READ),
-        rule("syncagent.kcp.io", ("publishedresources",), READ),
-        rule("syncagent.kcp.io", ("publishedresources/status",), ("get", "patch", "update")),
+        rule(SYNCER_GROUP, ("publishedresources",), READ),
+        rule(SYNCER_GROUP, ("publishedresources/status",), ("get", "patch", "update")),
         rule("", ("events",), ("create", "patch")),
     ]
     changing = ("create", "update", "patch", "delete")
@@ -207,7 +202,7 @@ def published_resources(cluster: str, *, repositories: bool = False) -> dict[str
 
 def _published(cluster: str, plural: str, group: str, kind: str, version: str) -> Manifest:
     return {
-        "apiVersion": "syncagent.kcp.io/v1alpha1",
+        "apiVersion": f"{SYNCER_GROUP}/v1alpha1",
         "kind": "PublishedResource",
         "metadata": {"name": plural, "labels": labels("syncer", cluster=cluster)},
         "spec": {
@@ -328,22 +323,17 @@ def _spread(replicas: int, selector: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _pod(cluster: str, pods: AgentPods) -> dict[str, Any]:
-    user = {} if pods.user is None else {"runAsUser": pods.user, "runAsGroup": pods.user}
     return {
         "serviceAccountName": ACCOUNT,
         **pulls_with(pods.pull_secret),
-        "securityContext": {
-            "runAsNonRoot": True,
-            **user,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": pod_security(pods.user),
         "containers": [
             {
                 "name": "agent",
                 "image": pods.image,
                 "args": [
                     f"--namespace={SYNCER_NAMESPACE}",
-                    f"--kcp-kubeconfig=/etc/kcp/{_KUBECONFIG_KEY}",
+                    f"--kcp-kubeconfig=/etc/kcp/{kcp_identity.KUBECONFIG_KEY}",
                     f"--apiexportendpointslice-ref={cluster}",
                     f"--agent-name={cluster}",
                     "--enable-leader-election",
@@ -363,13 +353,9 @@ def _pod(cluster: str, pods: AgentPods) -> dict[str, Any]:
                     "requests": {"cpu": pods.cpu_request, "memory": pods.memory_request},
                     "limits": {"memory": pods.memory_limit},
                 },
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                },
+                "securityContext": container_security(),
                 "volumeMounts": [{"name": "kcp", "mountPath": "/etc/kcp", "readOnly": True}],
             }
         ],
-        "volumes": [{"name": "kcp", "secret": {"secretName": _SECRET}}],
+        "volumes": [{"name": "kcp", "secret": {"secretName": kcp_identity.KUBECONFIG_SECRET}}],
     }

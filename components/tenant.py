@@ -9,6 +9,7 @@ import pulumi
 
 from components import tenant_manifests as manifests
 from components.access import PIPELINE_RESOURCES
+from components.event_runs import register_cancelling
 from components.kcp_workspace import TENANT_TYPE, WorkspaceTypeReference, workspace
 from components.kubernetes_object import KubernetesObject
 from components.names import digest
@@ -19,6 +20,7 @@ from components.unit import UnitArgs, register_unit, to_yaml
 if TYPE_CHECKING:
     from components.tenant_manifests import TenantAccess
     from components.tenant_place import TenantPlace
+    from components.unit import SharedManifest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,8 @@ class TenantArgs:
         File with the credential for kcp, relative to the project's folder.
     access
         Who may do what.
+    shared
+        What stands in its workspace as in those of others; None: nothing.
     incarnation
         Raised to apply anew what lies inside its workspace.
     place
@@ -51,6 +55,7 @@ class TenantArgs:
     compute_path: str
     kcp_kubeconfig: str
     access: TenantAccess
+    shared: SharedManifest | None
     incarnation: int
     place: TenantPlace
 
@@ -84,8 +89,11 @@ class Tenant(pulumi.ComponentResource):
             depends_on=place.after,
             protect=place.protect,
         )
-        content = to_yaml(
-            manifests.workspace_content(
+        namespaces = register_namespaces(name, place, parent=self)
+        register_cancelling(name, place, parent=self, after=namespaces)
+        shared = args.shared
+        content = (shared.heading() if shared else "") + to_yaml(
+            manifests.own_content(
                 tenant=name,
                 export=(args.compute_path, place.cluster_name),
                 namespaces=place.namespaces,
@@ -99,10 +107,11 @@ class Tenant(pulumi.ComponentResource):
             name,
             UnitArgs(
                 unit="tenant",
-                sha256=digest(content),
+                sha256=digest((shared.text if shared else "") + content),
                 kubeconfig=args.kcp_kubeconfig,
                 workspace=place.path,
                 manifest=content,
+                shared_file=shared.file if shared else None,
                 incarnation=args.incarnation,
                 lies_in=home.uid,
                 protect=place.protect,
@@ -118,6 +127,6 @@ class Tenant(pulumi.ComponentResource):
                 force=True,
             ),
             parent=self,
-            depends_on=[home, *register_namespaces(name, place, parent=self)],
+            depends_on=[home, *namespaces],
         )
         self.register_outputs({"path": place.path})

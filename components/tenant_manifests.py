@@ -246,7 +246,24 @@ def stored_runs_quota(runs: int, marked: Mapping[str, str]) -> Manifest:
     }
 
 
-def workspace_content(  # noqa: PLR0913 -- all that is said of a workspace
+def shared_content(rules: RepositoryRules | None, *, suspended: bool = False) -> list[Manifest]:
+    """Make what stands in every tenant's workspace, the same in each.
+
+    While a tenant is suspended there are no roles: so nobody can do anything there, nor a service account
+    that an admin bound to a role, which is in the workspace without being let in.
+
+    Parameters
+    ----------
+    rules
+        What Repository objects are held to; None where there are none.
+    suspended
+        Whether nobody has access.
+    """
+    made = list(repository_policies(rules, workspace=True).values())
+    return made if suspended else [*made, *tenant_roles(labels("tenant"))]
+
+
+def own_content(  # noqa: PLR0913 -- all that is said of a workspace
     *,
     tenant: str,
     export: tuple[str, str],
@@ -256,11 +273,10 @@ def workspace_content(  # noqa: PLR0913 -- all that is said of a workspace
     suspended: bool = False,
     repositories: TenantRepositories | None = None,
 ) -> list[Manifest]:
-    """Make everything inside a tenant's workspace.
+    """Make what stands in a tenant's workspace beside `shared_content`.
 
-    While the tenant is suspended there are no roles and no bindings: so nobody can do anything there, nor a
-    service account that an admin bound to a role, which is in the workspace without being let in. The
-    service accounts stay, or their tokens would be void for ever.
+    While the tenant is suspended there are no bindings. The service accounts stay, or their tokens would be
+    void for ever.
 
     Parameters
     ----------
@@ -293,7 +309,6 @@ def workspace_content(  # noqa: PLR0913 -- all that is said of a workspace
         for name in namespaces
     ]
     made += [
-        *repository_policies(repositories.rules if repositories else None, workspace=True).values(),
         api_binding(export, marked, repositories=repositories is not None),
         stored_runs_quota(0 if suspended else quota.pipeline_runs, marked),
         *(
@@ -308,7 +323,6 @@ def workspace_content(  # noqa: PLR0913 -- all that is said of a workspace
     ]
     if suspended:
         return made
-    made += tenant_roles(marked)
     for name in namespaces:
         made += [
             role_binding(bound, name, bound, subjects, marked)

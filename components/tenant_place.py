@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from components.kubernetes_object import KubernetesObject, Manifest
     from components.tenant_manifests import TenantQuota, TenantRepositories
     from components.tenant_network import TenantNetwork
+    from components.unit import ClusterUnitArgs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +89,8 @@ class TenantPlace(TenantRoom):
         Name of the compute cluster on which its pipelines run.
     cluster
         That cluster's API server.
+    on_cluster
+        How commands run there.
     protect
         Whether the engine refuses to delete the namespaces, and what the tenant's component adds to them.
     after
@@ -97,6 +100,7 @@ class TenantPlace(TenantRoom):
 
     cluster_name: str
     cluster: pulumi.ProviderResource = field(repr=False)
+    on_cluster: ClusterUnitArgs
     protect: bool
     after: tuple[pulumi.Resource, ...] = field(default=(), repr=False)
 

@@ -49,6 +49,32 @@ class ClusterUnitArgs:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SharedManifest:
+    """Objects that many units apply, the same in each.
+
+    They stand in a file: in the state, where each unit would have them twice, they would cost more than all
+    else of it.
+
+    Attributes
+    ----------
+    file
+        The file, relative to the project's folder; another content has another name.
+    text
+        Its content.
+    outline
+        What it holds, line by line, for a preview.
+    """
+
+    file: str
+    text: str
+    outline: tuple[str, ...]
+
+    def heading(self) -> str:
+        """Say, ahead of a unit's own manifest, what else it applies: a preview shows what changes of it."""
+        return "".join(f"# {line}\n" for line in self.outline)
+
+
+@dataclass(frozen=True, kw_only=True)
 class UnitArgs:
     """What a unit is.
 
@@ -70,6 +96,9 @@ class UnitArgs:
         The manifest itself, handed over on standard input, so that a preview shows its change.
     outline
         What stands on standard input for the preview alone, where the manifest is a file; empty: nothing.
+    shared_file
+        File with objects that many units apply, relative to the project's folder; its text comes before the
+        manifest, in the digest as well.
     incarnation
         Raised to apply it anew, taking fields back that others changed.
     wait_for
@@ -112,6 +141,7 @@ class UnitArgs:
     manifest_file: str | None = None
     manifest: str | None = None
     outline: str = ""
+    shared_file: str | None = None
     incarnation: int = 0
     wait_for: Sequence[Mapping[str, str]] = ()
     wait_seconds: int = 300
@@ -176,6 +206,7 @@ def environment(args: UnitArgs) -> dict[str, pulumi.Input[str]]:
     variables = {
         **_both(args),
         "UNIT_MANIFEST": args.manifest_file,
+        "UNIT_SHARED": args.shared_file,
         "UNIT_DRAIN": json.dumps(list(args.drain)) if args.drain else None,
         "UNIT_RELEASE_FINALIZERS": json.dumps(list(args.release_finalizers))
         if args.release_finalizers

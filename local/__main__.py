@@ -16,10 +16,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from local.assembled import release
-from local.demo import run_demo
+from local.demo import TENANT, run_demo
 from local.demo_event import run_demo_event
 from local.engine import STACK
 from local.environment import Environment
@@ -28,12 +27,14 @@ from local.layout import Layout, default_layout
 from local.network import Network
 from local.stack import UNSET, LocalStack, Plugins, plugins_wanted, variables
 from local.wanted import Images, Nodes, Wanted, choice, wanted_of
+from operations.tables import Listing, console, show_listing
 from stacks.backends import elsewhere
 from stacks.loader import read_stack_file
 from stacks.problems import SettingsError
 from stacks.settings import EnvironmentSettings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+_Tenant = Annotated[str, typer.Option(help="Name of the tenant.")]
 _NOTHING_HERE = "nothing was started here: run `make up`"
 _errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -174,15 +175,9 @@ def status() -> None:
         clusters |= set(wanted_of(_settings(environment), nodes).clusters)
     except (LocalError, SettingsError) as error:  # what runs can be told all the same
         _errors.print(f"[yellow]warning:[/yellow] {escape(str(error))}")
-    table = Table("what", "state", "where")
-    healthy = True
-    for name, state, where in environment.status(
-        Wanted(clusters=tuple(sorted(clusters)), users=(), nodes=nodes)
-    ):
-        healthy = healthy and state in {"running", "ready"}
-        table.add_row(name, state, where)
-    Console(soft_wrap=True).print(table)
-    if not healthy:
+    rows = environment.status(Wanted(clusters=tuple(sorted(clusters)), users=(), nodes=nodes))
+    show_listing(Listing("Embedded environment", ("what", "state", "where"), list(rows)), console())
+    if any(state not in {"running", "ready"} for _, state, _ in rows):
         raise typer.Exit(1)
 
 
@@ -216,20 +211,21 @@ def logs(
 
 
 @app.command()
-def demo() -> None:
-    """Run a two-task PipelineRun as the user of the tenant `demo`; exit 0 only if it succeeded."""
+def demo(tenant: _Tenant = TENANT) -> None:
+    """Run a two-task PipelineRun as a tenant's user; exit 0 only if it succeeded."""
     layout = _with_real_nodes()
-    raise typer.Exit(run_demo(layout.root, STACK, Console(highlight=False, soft_wrap=True)))
+    out = Console(highlight=False, soft_wrap=True)
+    raise typer.Exit(run_demo(layout.root, STACK, out, name=tenant))
 
 
 @app.command("demo-event")
-def demo_event() -> None:
-    """Push to the repository of the tenant `demo`; exit 0 only if the run succeeded and Git was told."""
+def demo_event(tenant: _Tenant = TENANT) -> None:
+    """Push to a tenant's first repository; exit 0 only if the run succeeded and Git was told."""
     layout = _with_real_nodes()
     machine = Network(layout.identity, layout.network).machine()
-    console = Console(highlight=False, soft_wrap=True)
+    out = Console(highlight=False, soft_wrap=True)
     with TemporaryDirectory(prefix="git-provider-", dir=layout.local) as folder:
-        raise typer.Exit(run_demo_event(layout.root, STACK, Path(folder), machine, console))
+        raise typer.Exit(run_demo_event(layout.root, STACK, Path(folder), machine, out, name=tenant))
 
 
 def _with_real_nodes() -> Layout:

@@ -22,6 +22,7 @@ from local.errors import LocalError
 from local.images import BUSYBOX_IMAGE
 from releases.images import ImageRules
 from stacks.loader import read_stack_file
+from stacks.problems import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from stacks.tenant_settings import TenantSettings
 
 TENANT = "demo"
+"""Whose demonstrations they are, where no other is named."""
 SECONDS = 300.0
 """How long the run may take: the images are there, so this is a hundred times what it needs."""
 
@@ -94,8 +96,10 @@ class DemoTenant:
         return ("kubectl", f"--kubeconfig={self.cluster_kubeconfig}")
 
 
-def run_demo(root: Path, stack: str, console: Console, *, seconds: float = SECONDS) -> int:
-    """Run a two-task pipeline as a user of the tenant `demo`, and show what came of it.
+def run_demo(
+    root: Path, stack: str, console: Console, *, name: str = TENANT, seconds: float = SECONDS
+) -> int:
+    """Run a two-task pipeline as a user of a tenant, and show what came of it.
 
     Parameters
     ----------
@@ -105,6 +109,8 @@ def run_demo(root: Path, stack: str, console: Console, *, seconds: float = SECON
         The stack that is deployed.
     console
         Where to write; a live line where it is a terminal, plain lines elsewhere.
+    name
+        Name of the tenant.
     seconds
         How long the run may take.
 
@@ -121,11 +127,11 @@ def run_demo(root: Path, stack: str, console: Console, *, seconds: float = SECON
         When the stack's settings are wrong.
     """
     settings, outputs = read_stack(root, stack)
-    tenant = demo_tenant(settings, outputs, root)
+    tenant = demo_tenant(settings, outputs, root, name)
     image = image_of_steps(settings)
     say(
         console,
-        f"tenant {TENANT}: user {tenant.user}, workspace {tenant.workspace}, cluster {tenant.cluster}",
+        f"tenant {name}: user {tenant.user}, workspace {tenant.workspace}, cluster {tenant.cluster}",
     )
     created = kubectl(
         root,
@@ -133,23 +139,23 @@ def run_demo(root: Path, stack: str, console: Console, *, seconds: float = SECON
         what=f"creating a PipelineRun as {tenant.user}",
         stdin=json.dumps(pipeline_run(image)),
     )
-    name = str(created["metadata"]["name"])
-    say(console, f"PipelineRun {name} created in kcp")
-    get = (*tenant.as_user, "get", "pipelinerun", name, "--output=json")
-    reading = f"reading PipelineRun {name} as {tenant.user}"
+    made = str(created["metadata"]["name"])
+    say(console, f"PipelineRun {made} created in kcp")
+    get = (*tenant.as_user, "get", "pipelinerun", made, "--output=json")
+    reading = f"reading PipelineRun {made} as {tenant.user}"
     final = follow(lambda: kubectl(root, get, what=reading), console, seconds)
     console.print(summary(final))
-    print_logs(root, tenant, name, console)
+    print_logs(root, tenant, made, console)
     state = succeeded(final)
     if state is None:
         say(
             console,
-            f"timed out after {seconds:.0f} s: {where_to_look(tenant, name, final)}",
+            f"timed out after {seconds:.0f} s: {where_to_look(tenant, made, final)}",
             style="red",
         )
     say(
         console,
-        f"The run stays. To delete it: {shlex.join((*tenant.as_user, 'delete', 'pipelinerun', name))}",
+        f"The run stays. To delete it: {shlex.join((*tenant.as_user, 'delete', 'pipelinerun', made))}",
     )
     return 0 if state else 1
 
@@ -172,7 +178,9 @@ def image_of_steps(settings: EnvironmentSettings) -> str:
     return ImageRules(mirrors=settings.image_repository.mirrors).image(BUSYBOX_IMAGE)
 
 
-def demo_tenant(settings: EnvironmentSettings, outputs: Mapping[str, Any], root: Path) -> DemoTenant:
+def demo_tenant(
+    settings: EnvironmentSettings, outputs: Mapping[str, Any], root: Path, name: str
+) -> DemoTenant:
     """Find out where the demonstration takes place.
 
     Parameters
@@ -183,6 +191,8 @@ def demo_tenant(settings: EnvironmentSettings, outputs: Mapping[str, Any], root:
         The stack's output `tenants`.
     root
         The project's folder.
+    name
+        Name of the tenant.
 
     Raises
     ------
@@ -190,17 +200,19 @@ def demo_tenant(settings: EnvironmentSettings, outputs: Mapping[str, Any], root:
         When the tenant is not deployed, no user of it has a credential here, or its cluster's kubeconfig is
         no file.
     """
-    entry = settings.tenants.get(TENANT)
-    output = outputs.get(TENANT)
-    if entry is None or output is None:
-        where = "the stack's settings have" if entry is None else "the stack's output `tenants` has"
-        raise LocalError(f"{where} no tenant `{TENANT}`: add it, or run `make up`, and run this again")
+    entry = settings.tenants.get(name)
+    if entry is None:
+        known = nearest(name, settings.tenants, what="tenants")
+        raise LocalError(f"the stack's settings have no tenant `{name}`: name another, or add it ({known})")
+    output = outputs.get(name)
+    if output is None:
+        raise LocalError(f"the stack's output `tenants` has no tenant `{name}` yet: run `make up`")
     path = settings.compute_clusters[entry.cluster].kubeconfig.path
     if path is None:
         raise LocalError(
             f"computeClusters.{entry.cluster}.kubeconfig: no path, so the logs can't be read; give it a path",
         )
-    user, kubeconfig = _credential(entry, root)
+    user, kubeconfig = _credential(name, entry, root)
     return DemoTenant(
         user=user,
         kubeconfig=kubeconfig,
@@ -212,7 +224,7 @@ def demo_tenant(settings: EnvironmentSettings, outputs: Mapping[str, Any], root:
     )
 
 
-def _credential(tenant: TenantSettings, root: Path) -> tuple[str, str]:
+def _credential(name: str, tenant: TenantSettings, root: Path) -> tuple[str, str]:
     """Return the first user who may create runs and has a credential here, and that credential's path."""
     users = (*tenant.access.developers.users, *tenant.access.admins.users)
     for user in users:
@@ -221,7 +233,7 @@ def _credential(tenant: TenantSettings, root: Path) -> tuple[str, str]:
             return user, path
     named = ", ".join(users) or "none is named"
     raise LocalError(
-        f"tenants.{TENANT}.access: no developer or admin ({named}) has a credential in .local/users: "
+        f"tenants.{name}.access: no developer or admin ({named}) has a credential in .local/users: "
         "name a user, and run `make up`",
     )
 

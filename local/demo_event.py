@@ -88,7 +88,9 @@ class EventTenant:
         return (*self.tenant.as_operator, f"--namespace={self.tenant.cluster_namespace}")
 
 
-def event_tenant(settings: EnvironmentSettings, outputs: Mapping[str, Any], root: Path) -> EventTenant:
+def event_tenant(
+    settings: EnvironmentSettings, outputs: Mapping[str, Any], root: Path, name: str
+) -> EventTenant:
     """Find out where the demonstration takes place.
 
     Parameters
@@ -99,26 +101,28 @@ def event_tenant(settings: EnvironmentSettings, outputs: Mapping[str, Any], root
         The stack's output `tenants`.
     root
         The project's folder.
+    name
+        Name of the tenant.
 
     Raises
     ------
     LocalError
         The tenant, its repository, the gateway or Pipelines as Code is not there.
     """
-    tenant = demo_tenant(settings, outputs, root)
-    entry = settings.tenants[TENANT]
+    tenant = demo_tenant(settings, outputs, root, name)
+    entry = settings.tenants[name]
     if not settings.pipelines_as_code.enabled:
         raise LocalError(
             "pipelinesAsCode.enabled: false, so no event becomes a run: set it, and run `make up`"
         )
     if not entry.repositories:
-        raise LocalError(f"tenants.{TENANT}.repositories: empty: name one, and run `make up`")
+        raise LocalError(f"tenants.{name}.repositories: empty: name one, and run `make up`")
     if PROVIDER_API not in settings.pipelines_as_code.provider_urls:
         raise LocalError(
             f"pipelinesAsCode.providerUrls: has no {PROVIDER_API}, where the Git provider of this machine is"
             " reached: add it, and run `make up`"
         )
-    events_url = outputs[TENANT].get("eventsUrl")
+    events_url = outputs[name].get("eventsUrl")
     if not events_url:
         raise LocalError("gateway.clusters: there is no gateway: name a cluster, and run `make up`")
     return EventTenant(tenant=tenant, repository=entry.repositories[0], events_url=str(events_url))
@@ -163,6 +167,7 @@ def run_demo_event(  # noqa: PLR0913 -- where it takes place, and how long
     machine: str,
     console: Console,
     *,
+    name: str = TENANT,
     seconds: float = SECONDS,
 ) -> int:
     """Push to a tenant's repository, and show what came of it.
@@ -179,6 +184,8 @@ def run_demo_event(  # noqa: PLR0913 -- where it takes place, and how long
         The machine's own address in the network of the embedded environment.
     console
         Where to write.
+    name
+        Name of the tenant.
     seconds
         How long the run may take.
 
@@ -195,12 +202,12 @@ def run_demo_event(  # noqa: PLR0913 -- where it takes place, and how long
         The stack's settings are wrong.
     """
     settings, outputs = read_stack(root, stack)
-    place = event_tenant(settings, outputs, root)
+    place = event_tenant(settings, outputs, root, name)
     provider = GitProvider(folder)
     provider.sender.names.update(gateway_origin(settings, root, place.events_url))
     repository = provider.add_repository(place.repository)
     hook = provider.add_hook(repository, place.events_url, secrets.token_urlsafe(24))
-    say(console, f"tenant {TENANT}: user {place.tenant.user}, cluster {place.tenant.cluster}")
+    say(console, f"tenant {name}: user {place.tenant.user}, cluster {place.tenant.cluster}")
     with served(provider, machine) as api, reachable(root, place, api, console):
         connected = Connected(root=root, place=place, provider=provider, hook=hook, repository=repository)
         with connected.repository_object(console):

@@ -117,7 +117,7 @@ class Event:
     def why(self) -> str:
         """Why it is not sent again as a matter of course; empty where it is."""
         if self.outcome is Outcome.REFUSED:
-            return "it would be refused again"
+            return "it was refused: once the cause is mended, --also refused sends it again"
         if self.outcome is not Outcome.UNSURE:
             return ""
         if not self.guid:

@@ -210,7 +210,7 @@ def _rooted(environment: Mapping[str, str], root: Path) -> dict[str, str]:
     """Let the files that a unit names be found from everywhere."""
     files = {
         key: str(root / environment[key])
-        for key in ("UNIT_KUBECONFIG", "UNIT_MANIFEST")
+        for key in ("UNIT_KUBECONFIG", "UNIT_MANIFEST", "UNIT_SHARED")
         if key in environment
     }
     return {**environment, **files}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from components.compute_cluster import namespace
 from components.image_repository import pull_secret, pulls_with
 from components.names import TENANT, labels
+from components.pod_security import container_security, pod_security
 from components.tenant_network import WORKSPACE_DIGEST, TenantNetwork, network_policy
 from operations import network_probe
 
@@ -126,7 +127,6 @@ def client(place: Place, args: PodArgs, targets: Sequence[Mapping[str, object]])
 
 
 def _pod(place: Place, args: PodArgs, role: str, arguments: Sequence[str]) -> Manifest:
-    user = {} if args.user is None else {"runAsUser": args.user, "runAsGroup": args.user}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -142,7 +142,7 @@ def _pod(place: Place, args: PodArgs, role: str, arguments: Sequence[str]) -> Ma
             "serviceAccountName": place.account,
             "automountServiceAccountToken": False,
             **pulls_with(args.pulls),
-            "securityContext": {"runAsNonRoot": True, **user, "seccompProfile": {"type": "RuntimeDefault"}},
+            "securityContext": pod_security(args.user),
             "containers": [
                 {
                     "name": role,
@@ -155,11 +155,7 @@ def _pod(place: Place, args: PodArgs, role: str, arguments: Sequence[str]) -> Ma
                     },
                     "terminationMessagePath": _MESSAGE,
                     "terminationMessagePolicy": "FallbackToLogsOnError",
-                    "securityContext": {
-                        "allowPrivilegeEscalation": False,
-                        "readOnlyRootFilesystem": True,
-                        "capabilities": {"drop": ["ALL"]},
-                    },
+                    "securityContext": container_security(),
                 }
             ],
         },

@@ -71,7 +71,7 @@ class Row:
 
     @property
     def remains(self) -> bool:
-        """Whether somebody has to do something yet; what is refused for good needs no redelivery."""
+        """Whether somebody has to send something yet; what was refused needs its cause mended first."""
         if self.result is Result.NOT_SENT:
             return bool(self.why) and self.event.outcome is not Outcome.REFUSED
         return self.result is not Result.DELIVERED

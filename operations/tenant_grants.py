@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from components.tenant_manifests import workspace_content
+from components.tenant_manifests import own_content, shared_content
 from operations.overview import Facts
 from stacks import mapping
 
@@ -124,7 +124,7 @@ def _rules(role: Mapping[str, Any]) -> set[frozenset[tuple[str, frozenset[str]]]
 
 def _of_entry(settings: EnvironmentSettings, name: str) -> dict[_Key, Mapping[str, Any]]:
     tenant = settings.tenants[name]
-    content = workspace_content(
+    content = own_content(
         tenant=name,
         export=(settings.compute_path, tenant.cluster),
         namespaces=tenant.namespaces,
@@ -132,7 +132,8 @@ def _of_entry(settings: EnvironmentSettings, name: str) -> dict[_Key, Mapping[st
         quota=mapping.tenant_quota(tenant.quota),
         suspended=tenant.inactive,
     )
-    return {_key(one): one for one in content}
+    shared = shared_content(None, suspended=tenant.inactive)
+    return {_key(one): one for one in (*shared, *content)}
 
 
 def _key(one: Mapping[str, Any]) -> _Key:

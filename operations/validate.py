@@ -9,7 +9,7 @@ from operations.overview import Facts, Overview, overview
 from releases.files import in_project
 from stacks.backends import state_warnings
 from stacks.loader import read_stack_file
-from stacks.notices import notices
+from stacks.notices import notices, remarks
 from stacks.problems import Problem, SettingsError, key_path, shown
 from stacks.settings import EnvironmentSettings
 
@@ -26,7 +26,7 @@ class Report(Facts):
     warnings
         What should be looked at.
     notices
-        What the settings say that this version doesn't act on yet.
+        What the settings say that this version doesn't act on yet, or that may not be meant so.
     environment
         What the environment would contain; None where there are problems.
     """
@@ -59,7 +59,7 @@ def validate(path: Path, variables: Mapping[str, str]) -> Report:
             *state_warnings(settings, project=project, stack_file=path, variables=variables),
             *(str(one) for one in _absent(settings, project, variables)),
         ),
-        notices=tuple(notices(settings)),
+        notices=(*notices(settings), *remarks(settings)),
         environment=overview(settings),
     )
 
@@ -81,22 +81,18 @@ def _absent(settings: EnvironmentSettings, project: Path, variables: Mapping[str
                 why="this environment variable is not set here",
                 mend="see that it is set where pulumi runs",
             )
-    directory = settings.releases.directory
-    if directory is not None and not _is_there(in_project(project, directory), Path.is_dir):
-        yield Problem(
-            key=key_path(["releases", "directory"]),
-            value=shown(directory),
-            why="there is no such folder here",
-            mend="see that it is there where pulumi runs",
-        )
-    bundle = settings.releases.bundle
-    if bundle is not None and not _is_there(in_project(project, bundle), Path.is_file):
-        yield Problem(
-            key=key_path(["releases", "bundle"]),
-            value=shown(bundle),
-            why="there is no such file here",
-            mend="see that it is there where pulumi runs",
-        )
+    releases = settings.releases
+    for key, given, what, kind in (
+        ("directory", releases.directory, "folder", Path.is_dir),
+        ("bundle", releases.bundle, "file", Path.is_file),
+    ):
+        if given is not None and not _is_there(in_project(project, given), kind):
+            yield Problem(
+                key=key_path(["releases", key]),
+                value=shown(given),
+                why=f"there is no such {what} here",
+                mend="see that it is there where pulumi runs",
+            )
 
 
 def _is_there(path: Path, kind: Callable[[Path], bool]) -> bool:

@@ -175,10 +175,11 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
     # Provider) applies what lies inside our workspace: the binding, access, the quota of stored runs. For an
     # external one, its binders get the right to bind. All of it up after that cluster's syncer, and so down
     # before it: without the agent, the finalizers of runs would hang. suspended, onSuspension and retired say
-    # what is left of both: mapping makes that a part of the place.
+    # what is left of both: mapping makes that a part of the place. While they stop the tenant, a command
+    # cancels on its cluster the runs that Git events made there.
     for name, tenant in sorted(settings.tenants.items()):
         place = mapping.tenant_place(
-            environment, name, clusters[tenant.cluster], after=(tenant_type, syncers[tenant.cluster])
+            environment, name, clusters[tenant.cluster], after=(tenant_type, *syncers[tenant.cluster].running)
         )
         RetentionPolicy(
             name,
@@ -204,6 +205,7 @@ def compose(environment: LoadedEnvironment) -> EnvironmentOutputs:
                     compute_path=settings.compute_path,
                     kcp_kubeconfig=str(environment.kubeconfig_file(KCP_TARGET)),
                     access=mapping.tenant_access(tenant.access),
+                    shared=environment.shared[name],
                     incarnation=tenant.incarnation,
                     place=place,
                 ),

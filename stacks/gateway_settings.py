@@ -2,7 +2,7 @@
 
 from typing import Annotated, Final, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, model_validator
 
 from components.exposure import EventsExposure, Exposure
 from stacks.part_settings import Replicas
@@ -22,6 +22,24 @@ from stacks.vocabulary import (
 Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
 NodePort = Annotated[int, Field(strict=True, ge=1024, le=65535)]
 Rate = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+
+
+def _with_exposure_node_port(value: int | None, info: ValidationInfo) -> int | None:
+    # Of an exposure that is none there is none here, and only that is to be mended.
+    if value is not None and info.data.get("exposure", Exposure.NODE_PORT) != Exposure.NODE_PORT:
+        refuse("nodePort is for exposure: nodePort", "take it out, or write exposure: nodePort")
+    return value
+
+
+ChosenNodePort = Annotated[
+    NodePort | None,
+    AfterValidator(_with_exposure_node_port),
+    Field(
+        title="Node port",
+        description="Port on every node, with exposure nodePort; none: the cluster chooses one.",
+    ),
+]
+"""The node port of a model that has its `exposure` before it."""
 
 BODY_LIMIT_MIN: Final = 1024
 BODY_LIMIT_MAX: Final = 25 * 1024 * 1024
@@ -90,17 +108,7 @@ class EventsSettings(Section):
         title="Exposure",
         description="What leads to it: service (of type LoadBalancer), nodePort or route (OpenShift).",
     )
-    node_port: NodePort | None = Field(
-        default=None,
-        title="Node port",
-        description="Port on every node, with exposure nodePort; none: the cluster chooses one.",
-    )
-
-    @model_validator(mode="after")
-    def _node_port_with_its_exposure(self) -> Self:
-        if self.node_port is not None and self.exposure is not EventsExposure.NODE_PORT:
-            refuse("nodePort is for exposure: nodePort", "take it out, or write exposure: nodePort")
-        return self
+    node_port: ChosenNodePort = None
 
 
 class GatewaySettings(Section):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from components.exposure import EventsExposure
-from stacks.certificates import read_certificate
+from stacks.certificates import read_server_certificate
 from stacks.mutual_tls import HOW_TO, BundleError, MutualTls, read_bundle
 from stacks.problems import Problem, key_path, shown
 from stacks.secret_sources import read_secret
@@ -65,23 +65,11 @@ def read_gateway(
         The stack's configuration, secrets among it, by key.
     """
     gateway = settings.gateway
-    problems: list[Problem] = []
-    certificate = bundle = None
+    bundle = None
     if not gateway.clusters:
         return GatewaySources(), []
-    if gateway.tls is not None and gateway.tls.secret is not None:
-        try:
-            certificate = read_certificate(str(values.get(gateway.tls.secret)), [str(gateway.host)])
-        except ValueError as error:
-            problems.append(
-                Problem(
-                    key=key_path(["gateway", "tls", "secret"]),
-                    value=shown(gateway.tls.secret),
-                    why=f"the value of that key {error}",
-                    mend="set the certificate, its chain and its key in one text:"
-                    f" cat CERTIFICATE KEY | pulumi config set --secret {gateway.tls.secret}",
-                )
-            )
+    key = None if gateway.tls is None else gateway.tls.secret
+    certificate, problems = read_server_certificate(key, ["gateway", "tls"], [str(gateway.host)], values)
     if gateway.mutual_tls is not None:
         place = ["gateway", "mutualTls"]
         text, wrong = read_secret(gateway.mutual_tls, place, root, values)

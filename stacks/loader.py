@@ -30,6 +30,7 @@ from stacks.notices import notices
 from stacks.problems import PROJECT, Problem, SettingsError, key_path, shown
 from stacks.results_sources import ResultsSources, read_results
 from stacks.settings import EnvironmentSettings, ReleasesSettings
+from stacks.shared_manifests import shared_manifests
 from stacks.signing import SigningKey, read_signing_key
 from stacks.validation import validated
 from stacks.vocabulary import KCP_TARGET
@@ -39,7 +40,11 @@ from stacks.yaml_text import YamlError, parse
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from components.unit import SharedManifest
     from stacks.sections import SecretReference
+
+_MANIFESTS: Final = "manifests"
+"""Folder of manifests that units apply, among the files made for a stack."""
 
 _STACK_FILE: Final = re.compile(r"Pulumi\.(?P<stack>[A-Za-z0-9._-]+)\.ya?ml")
 
@@ -60,6 +65,8 @@ class LoadedEnvironment:
         By compute cluster: the releases it gets, ready to apply, by name.
     folder
         Folder of the files made for this stack, relative to the project's folder.
+    shared
+        By tenant with a workspace of ours: what stands in it as in those of others; None where nothing does.
     images
         How images are named and pulled.
     secrets
@@ -79,6 +86,7 @@ class LoadedEnvironment:
     kubeconfigs: Mapping[str, Kubeconfig]
     prepared: Mapping[str, Mapping[str, PreparedRelease]]
     folder: Path
+    shared: Mapping[str, SharedManifest | None] = field(default_factory=dict)
     images: Images = field(default_factory=Images)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     gateway: GatewaySources = field(default_factory=GatewaySources)
@@ -186,6 +194,7 @@ def load(project: Path | None = None) -> LoadedEnvironment:
         kubeconfigs=targets,
         prepared=prepared,
         folder=folder,
+        shared=shared_manifests(settings, folder / _MANIFESTS),
         images=images,
         secrets={key: value for key, value in values.items() if key in secrets and isinstance(value, str)},
         gateway=gateway,
@@ -193,6 +202,8 @@ def load(project: Path | None = None) -> LoadedEnvironment:
         github_app=github_app,
         results=results,
     )
+    for shared in {one.file: one for one in environment.shared.values() if one}.values():
+        write_atomic(root / shared.file, shared.text)
     if not pulumi.runtime.is_dry_run():
         for name, kubeconfig in targets.items():
             text = (kubeconfig.at_kcp() if name == KCP_TARGET else kubeconfig).render()
@@ -364,7 +375,7 @@ def _prepared(  # noqa: PLR0913 -- what is prepared, and three places
                         adaptation=adapted,
                         source=source,
                         root=root,
-                        folder=folder / "manifests",
+                        folder=folder / _MANIFESTS,
                     )
                 except ReleaseError as error:
                     made[key] = None

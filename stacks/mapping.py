@@ -29,6 +29,7 @@ from components.tekton import CHAINS_FINALIZERS, signing_secret
 from components.tenant_manifests import TenantAccess, TenantQuota
 from components.tenant_network import TenantNetwork
 from components.tenant_place import TenantPlace, TenantRoom
+from components.unit import ClusterUnitArgs
 from releases.catalog import (
     API_SYNCAGENT_CRDS,
     ARGO_CD,
@@ -144,10 +145,17 @@ def tenant_place(
         What must be there before it, and stay until it is gone.
     """
     settings = environment.settings.tenants[tenant]
+    entry = environment.settings.compute_clusters[settings.cluster]
     return TenantPlace(
         **vars(tenant_room(environment, tenant)),
         cluster_name=settings.cluster,
         cluster=cluster,
+        on_cluster=ClusterUnitArgs(
+            kubeconfig=str(environment.kubeconfig_file(settings.cluster)),
+            incarnation=entry.incarnation,
+            state=entry.state,
+            delivery=entry.delivery,
+        ),
         protect=protected(environment, tenant),
         after=after,
     )

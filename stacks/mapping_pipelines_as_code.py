@@ -23,12 +23,20 @@ from stacks.vocabulary import Distribution, repository_identity
 if TYPE_CHECKING:
     from stacks.loader import LoadedEnvironment
     from stacks.part_settings import PodSizeSettings
-    from stacks.pipelines_as_code_settings import PipelinesAsCodeSettings
+    from stacks.pipelines_as_code_settings import ConsoleSettings, PipelinesAsCodeSettings
     from stacks.settings import EnvironmentSettings
 
 _PINNED_API: Final = "PAC_GIT_PROVIDER_TOKEN_APIURL"
 """Variable that decides where the App's credentials are sent. Without it a header of the event does, and
 before its signature is looked at (pkg/provider/github/parse_payload.go)."""
+
+_CONSOLE_KEYS: Final = (
+    "custom-console-name",
+    "custom-console-url",
+    "custom-console-url-pr-details",
+    "custom-console-url-pr-tasklog",
+    "custom-console-url-namespace",
+)
 
 _WEBHOOK_RESOURCES: Final = {
     "requests": {"cpu": "10m", "memory": "64Mi"},
@@ -58,7 +66,6 @@ def adaptation(settings: PipelinesAsCodeSettings) -> Adaptation:
 
 def config(settings: PipelinesAsCodeSettings) -> dict[str, str]:
     """Make what is set in its ConfigMap."""
-    console = settings.console
     return {
         "application-name": settings.application_name,
         "secret-auto-create": _flag(settings.git_credentials),
@@ -75,11 +82,7 @@ def config(settings: PipelinesAsCodeSettings) -> dict[str, str]:
         "max-keep-run-upper-limit": str(settings.kept_runs.limit),
         "remember-ok-to-test": _flag(settings.remember_ok_to_test),
         "skip-push-event-for-pr-commits": _flag(settings.skip_pushes_of_pull_requests),
-        "custom-console-name": "" if console is None else console.name,
-        "custom-console-url": "" if console is None else console.url,
-        "custom-console-url-pr-details": (console and console.run_url) or "",
-        "custom-console-url-pr-tasklog": (console and console.task_log_url) or "",
-        "custom-console-url-namespace": (console and console.namespace_url) or "",
+        **_console(settings.console),
     }
 
 
@@ -146,6 +149,24 @@ def tenant_repositories(settings: EnvironmentSettings, tenant: str) -> TenantRep
         rules=rules,
         bound=distribution is not Distribution.OPENSHIFT,
     )
+
+
+def _console(settings: ConsoleSettings | None) -> dict[str, str]:
+    """Say where reports link to; what has no page of its own leads to the one next above it.
+
+    Pipelines as Code makes a link of each, and of one that isn't set it makes up a host (pkg/consoleui).
+    """
+    if settings is None:
+        return dict.fromkeys(_CONSOLE_KEYS, "")
+    run_url = settings.run_url or settings.url
+    values = (
+        settings.name,
+        settings.url,
+        run_url,
+        settings.task_log_url or run_url,
+        settings.namespace_url or settings.url,
+    )
+    return dict(zip(_CONSOLE_KEYS, values, strict=True))
 
 
 def _environment(settings: PipelinesAsCodeSettings) -> dict[str, str]:

@@ -6,20 +6,20 @@ its key. Which is which tells what they may be used for, so that their order mea
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from components.gateway_config import LISTENER_NAME
+from stacks.certificates import certificates_in, dns_names, extension, key_of, keys_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
@@ -27,12 +27,6 @@ HOW_TO: Final = "make it anew: .venv/bin/python -m operations gateway certificat
 
 WARNING: Final = timedelta(days=30)
 """How long before its end a certificate is warned of."""
-
-PRIVATE_KEY: Final = re.compile(
-    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----\n?", re.DOTALL
-)
-
-Extension = TypeVar("Extension", bound=x509.ExtensionType)
 
 
 class BundleError(Exception):
@@ -88,9 +82,11 @@ def read_bundle(text: str, hosts: Iterable[str] = (), now: datetime | None = Non
     BundleError
         It can't be used.
     """
-    certificates = _certificates(text)
+    try:
+        certificates, keys = certificates_in(text), keys_in(text)
+    except ValueError as error:
+        raise BundleError(f"it {error}") from None
     authorities = [one for one in certificates if _is_authority(one)]
-    keys = _keys(text)
     if not authorities:
         raise BundleError("it holds no certificate of an authority")
     leaves = [one for one in certificates if one not in authorities]
@@ -116,31 +112,6 @@ def read_bundle(text: str, hosts: Iterable[str] = (), now: datetime | None = Non
     )
 
 
-def extension(certificate: x509.Certificate, kind: type[Extension]) -> Extension | None:
-    """Return what a certificate says by an extension; None where it has none of that kind."""
-    try:
-        return certificate.extensions.get_extension_for_class(kind).value
-    except x509.ExtensionNotFound:
-        return None
-
-
-def _certificates(text: str) -> list[x509.Certificate]:
-    try:
-        return x509.load_pem_x509_certificates(text.encode())
-    except ValueError:
-        raise BundleError("it holds no certificates, or one that is broken") from None
-
-
-def _keys(text: str) -> list[PrivateKeyTypes]:
-    try:
-        return [
-            serialization.load_pem_private_key(found[0].encode(), password=None)
-            for found in PRIVATE_KEY.finditer(text)
-        ]
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise BundleError("it holds a private key that is broken, or has a password") from None
-
-
 def _is_authority(certificate: x509.Certificate) -> bool:
     found = extension(certificate, x509.BasicConstraints)
     return found is not None and found.ca
@@ -162,20 +133,14 @@ def _made(authority: x509.Certificate, leaf: x509.Certificate) -> bool:
 
 
 def _refuse_names(listener: x509.Certificate, wanted: set[str]) -> None:
-    names = extension(listener, x509.SubjectAlternativeName)
-    if missing := sorted(wanted - set(names.get_values_for_type(x509.DNSName) if names else ())):
+    if missing := sorted(wanted - dns_names(listener)):
         raise BundleError(f"the certificate of events listeners has not the name {', '.join(missing)}")
 
 
-def _key_of(certificate: x509.Certificate, keys: list[PrivateKeyTypes], whose: str) -> str:
-    for key in keys:
-        if key.public_key() == certificate.public_key():
-            return key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            ).decode()
-    raise BundleError(f"it holds no private key of the certificate of {whose}")
+def _key_of(certificate: x509.Certificate, keys: Mapping[str, PrivateKeyTypes], whose: str) -> str:
+    if (key := key_of(certificate, keys)) is None:
+        raise BundleError(f"it holds no private key of the certificate of {whose}")
+    return key
 
 
 def _pem(certificate: x509.Certificate) -> str:

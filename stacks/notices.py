@@ -1,14 +1,13 @@
-"""What settings say that this version checks, but doesn't act on yet.
-
-The one table of it: a line goes when the part it speaks of is there.
-"""
+"""What settings say that this version doesn't act on yet, or that does what somebody may not have meant."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from components.exposure import Exposure
 from stacks.problems import key_path
 from stacks.settings import EnvironmentSettings
+from stacks.vocabulary import ClusterState, Distribution
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,13 +15,21 @@ if TYPE_CHECKING:
 _NOT_ACTED_ON: Final[Mapping[str, str]] = {
     "monitoring": "no ServiceMonitor is made",
 }
-"""By section: what is the case instead."""
+"""By section: what is the case instead; a line goes when the part it speaks of is there."""
 
 _NO_EVENTS: Final = "without pipelinesAsCode: {enabled: true} no Git event reaches the tenants' pipelines"
+_PLAIN: Final = (
+    "without it the load balancer of exposure: service takes events by plain HTTP, which anybody on their way"
+    " can read; add tls: {secret: KEY}, or, where something else in front ends TLS, write exposure: clusterIP"
+)
+_NO_CONSOLE: Final = (
+    "without it the state of a commit links to nothing but on OpenShift, where the cluster's own console is"
+    " linked; add console: {name: …, url: …}, a page where a commit's author learns more"
+)
 
 
 def notices(settings: EnvironmentSettings) -> list[str]:
-    """List what is given and not acted on, yet or without another setting.
+    """List what every preview tells: what is given and not acted on, or may not be meant so.
 
     Parameters
     ----------
@@ -32,7 +39,7 @@ def notices(settings: EnvironmentSettings) -> list[str]:
     Returns
     -------
     list of str
-        One line for each section that differs from its default.
+        One line for each key.
     """
     fields = EnvironmentSettings.model_fields
     given = [
@@ -43,4 +50,30 @@ def notices(settings: EnvironmentSettings) -> list[str]:
     named = any(tenant.repositories for tenant in settings.tenants.values())
     if named and not settings.pipelines_as_code.enabled:
         given.append(f"{key_path(['tenants', '*', 'repositories'])}: {_NO_EVENTS}")
+    gateway = settings.gateway
+    if gateway.clusters and gateway.exposure is Exposure.SERVICE and gateway.tls is None:
+        given.append(f"{key_path(['gateway', 'tls'])}: {_PLAIN}")
     return given
+
+
+def remarks(settings: EnvironmentSettings) -> list[str]:
+    """List what is told to whoever asks, and not at every preview, since nothing is lost by it.
+
+    Parameters
+    ----------
+    settings
+        The settings.
+
+    Returns
+    -------
+    list of str
+        One line for each key.
+    """
+    ours = settings.pipelines_as_code
+    plain = any(
+        one.distribution is not Distribution.OPENSHIFT and one.state is not ClusterState.GONE
+        for one in settings.compute_clusters.values()
+    )
+    if ours.enabled and ours.console is None and plain:
+        return [f"{key_path(['pipelinesAsCode', 'console'])}: {_NO_CONSOLE}"]
+    return []

@@ -98,15 +98,18 @@ class ConsoleSettings(Section):
     run_url: ConsoleUrl | None = Field(
         default=None,
         title="Run's URL",
-        description="Page of a run; {{ namespace }} and {{ pr }} stand for its namespace and name.",
+        description="Page of a run; {{ namespace }} and {{ pr }} are its namespace and name; none: url.",
     )
     task_log_url: ConsoleUrl | None = Field(
         default=None,
         title="Task log's URL",
-        description="Page of a task's log; beside those, {{ task }}, {{ pod }} and {{ firstFailedStep }}.",
+        description=(
+            "Page of a task's log; beside those, {{ task }}, {{ pod }} and {{ firstFailedStep }}; none: that"
+            " of its run."
+        ),
     )
     namespace_url: ConsoleUrl | None = Field(
-        default=None, title="Namespace's URL", description="Page of a namespace: {{ namespace }}."
+        default=None, title="Namespace's URL", description="Page of a namespace: {{ namespace }}; none: url."
     )
 
 

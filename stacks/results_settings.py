@@ -6,7 +6,7 @@ from typing import Annotated, Final, Self
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from components.exposure import ResultsExposure
-from stacks.gateway_settings import NodePort, Port
+from stacks.gateway_settings import ChosenNodePort, Port
 from stacks.problems import refuse
 from stacks.sections import SecretReference, Section
 from stacks.vocabulary import Certificates, HostName, Quantity, ResourceName
@@ -125,14 +125,4 @@ class ClusterResultsSettings(Section):
             " of it, which passes TLS on."
         ),
     )
-    node_port: NodePort | None = Field(
-        default=None,
-        title="Node port",
-        description="Port on every node, with exposure nodePort; none: the cluster chooses one.",
-    )
-
-    @model_validator(mode="after")
-    def _node_port_with_its_exposure(self) -> Self:
-        if self.node_port is not None and self.exposure is not ResultsExposure.NODE_PORT:
-            refuse("nodePort is for exposure: nodePort", "take it out, or write exposure: nodePort")
-        return self
+    node_port: ChosenNodePort = None

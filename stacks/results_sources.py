@@ -7,14 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from components.results_manifests import SERVER
-from stacks.certificates import read_certificate
+from stacks.certificates import read_server_certificate
 from stacks.problems import Problem, key_path, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from stacks.partial import Entry
-    from stacks.sections import SecretReference
     from stacks.settings import EnvironmentSettings
 
 _PASSWORD: Final = re.compile(r"[^\s'\\]+")
@@ -69,31 +66,11 @@ def read_results(settings: EnvironmentSettings, values: Entry) -> tuple[ResultsS
                     mend=f"give that user another: pulumi config set --secret {key}",
                 )
             )
-    tls = _certificate(
-        results.tls, "tls", sorted({entry.host for entry in entries.values()}), values, problems
-    )
-    server_tls = _certificate(results.server_tls, "serverTls", [SERVER], values, problems)
-    return ResultsSources(tls=tls, server_tls=server_tls), problems
-
-
-def _certificate(
-    reference: SecretReference | None,
-    name: str,
-    hosts: Sequence[str],
-    values: Entry,
-    problems: list[Problem],
-) -> tuple[str, str] | None:
-    if reference is None:
-        return None
-    try:
-        return read_certificate(str(values.get(reference.secret)), hosts)
-    except ValueError as error:
-        problem = Problem(
-            key=key_path(["tekton", "results", name, "secret"]),
-            value=shown(reference.secret),
-            why=f"the value of that key {error}",
-            mend="set the certificate, its chain and its key in one text:"
-            f" cat CERTIFICATE KEY | pulumi config set --secret {reference.secret}",
-        )
-        problems.append(problem)
-        return None
+    hosts = sorted({entry.host for entry in entries.values()})
+    pairs: list[tuple[str, str] | None] = []
+    for reference, name, names in ((results.tls, "tls", hosts), (results.server_tls, "serverTls", [SERVER])):
+        secret = None if reference is None else reference.secret
+        pair, wrong = read_server_certificate(secret, ["tekton", "results", name], names, values)
+        pairs.append(pair)
+        problems += wrong
+    return ResultsSources(tls=pairs[0], server_tls=pairs[1]), problems

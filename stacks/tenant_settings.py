@@ -222,7 +222,7 @@ class TenantSettings(Section):
         title="On suspension",
         description=(
             "What becomes of running work when the tenant is suspended: finish, or stop (runs are cancelled,"
-            " and no pod starts)."
+            " those of Git events too, and no pod starts)."
         ),
     )
     retired: RetiredSettings | None = Field(

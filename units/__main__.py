@@ -1,4 +1,4 @@
-"""Run a unit: `python -m units apply|wait|delete`, or a delivery: `… deliver|undeliver|place`."""
+"""Run a unit: `python -m units apply|wait|delete`, a delivery: `… deliver|undeliver|place`, or `… cancel`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from typing import Final
 
 from units.apply import apply
+from units.cancel import cancel_until_ended, read_cancelling
 from units.delete import delete
 from units.deliver import deliver, place, read_delivery, undeliver
 from units.errors import UnitError
@@ -16,7 +17,7 @@ from units.request import read_request
 from units.wait import wait
 
 _USAGE: Final = 2
-_VERBS: Final = ("apply", "wait", "delete", "deliver", "undeliver", "place")
+_VERBS: Final = ("apply", "wait", "delete", "deliver", "undeliver", "place", "cancel")
 
 
 def main(arguments: list[str]) -> int:
@@ -26,7 +27,7 @@ def main(arguments: list[str]) -> int:
     ----------
     arguments
         What to do: `apply`, `wait` or `delete` a unit; `deliver` or `undeliver` what is on a cluster, or
-        `place` what must be there before.
+        `place` what must be there before; or `cancel` runs that lie on a cluster alone.
 
     Returns
     -------
@@ -49,6 +50,8 @@ def main(arguments: list[str]) -> int:
                 done = undeliver(kubectl, request, read_delivery(os.environ))
             elif verb == "place":
                 done = place(kubectl, request, json.loads(os.environ["UNIT_PLACES"]))
+            elif verb == "cancel":
+                done = cancel_until_ended(kubectl, request, read_cancelling(os.environ))
             elif verb == "wait":
                 done = wait(kubectl, request)
             else:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _SERVERS_OWN: Final = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "uid")
 """Metadata that the server writes, and that an application may change even where nothing else does."""
 
+_TRIES: Final = 5
+"""How often an object is read anew that others changed meanwhile."""
+
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class Difference:
@@ -114,6 +117,10 @@ def _own(manifest: Mapping[str, Any]) -> dict[str, Any]:
     return {**{key: value for key, value in manifest.items() if key != "status"}, "metadata": metadata}
 
 
+def _version(manifest: Mapping[str, Any]) -> object:
+    return manifest["metadata"].get("resourceVersion")
+
+
 def _paths(path: str, one: object, other: object) -> Iterator[str]:
     if isinstance(one, dict) and isinstance(other, dict):
         for key in sorted(one.keys() | other.keys()):
@@ -145,15 +152,24 @@ def _changes(
 ) -> list[Difference]:
     def change(manifest: Manifest) -> Difference | None:
         identity = identify(manifest)
-        try:
-            applied = kubectl.api.apply(manifest, request.field_manager, dry_run=True)
-        except KubectlError as error:
-            if passes_by_itself(error.stderr, 0):
-                raise
-            # The server quotes what it refuses.
-            reason = "" if identity.kind == "Secret" else str(error)
-            return Difference(identity=identity, what="refused", reason=reason)
-        fields = changed_fields(live[identity.key], applied)
+        before: Mapping[str, Any] | None = live[identity.key]
+        fields: list[str] = []
+        for _ in range(_TRIES):
+            if before is None:
+                return Difference(identity=identity, what="missing")
+            try:
+                applied = kubectl.api.apply(manifest, request.field_manager, dry_run=True)
+            except KubectlError as error:
+                if passes_by_itself(error.stderr, 0):
+                    raise
+                # The server quotes what it refuses.
+                reason = "" if identity.kind == "Secret" else str(error)
+                return Difference(identity=identity, what="refused", reason=reason)
+            fields = changed_fields(before, applied)
+            # What a controller writes between the two requests is no drift. A dry run keeps the version.
+            if not fields or _version(applied) == _version(before):
+                break
+            before = kubectl.api.find(identity)
         return Difference(identity=identity, what="changed", fields=tuple(fields)) if fields else None
 
     return [one for one in kubectl.api.each(change, manifests, patient=False) if one is not None]

@@ -94,6 +94,8 @@ class Request:
         Number of the application; above 0, fields that others took are taken back.
     manifest_file
         File with the manifest, or None where it is on standard input.
+    shared_file
+        File with objects that other units apply as well, and that come before the manifest; None without.
     conditions
         What must hold afterwards, beside CRDs and workloads.
     wait_seconds
@@ -126,6 +128,7 @@ class Request:
     field_manager: str
     incarnation: int
     manifest_file: Path | None
+    shared_file: Path | None
     conditions: tuple[Condition, ...]
     wait_seconds: int
     drain: tuple[str, ...]
@@ -155,21 +158,25 @@ class Request:
         UnitError
             It is not there, or has another digest.
         """
-        text = stdin
-        if self.manifest_file is not None:
-            try:
-                text = self.manifest_file.read_text()
-            except OSError as error:
-                raise UnitError(
-                    f"the manifest {self.manifest_file} can't be read ({error.strerror}); "
-                    "run pulumi preview in the project's folder, which makes it anew"
-                ) from None
+        text = stdin if self.manifest_file is None else _text(self.manifest_file)
+        if self.shared_file is not None:
+            text = _text(self.shared_file) + text
         found = hashlib.sha256(text.encode()).hexdigest()
         if found != self.sha256:
             raise UnitError(
                 f"the manifest has sha256 {found}, but {self.sha256} was asked for; run pulumi up anew"
             )
         return text
+
+
+def _text(manifest: Path) -> str:
+    try:
+        return manifest.read_text()
+    except OSError as error:
+        raise UnitError(
+            f"the manifest {manifest} can't be read ({error.strerror}); "
+            "run pulumi preview in the project's folder, which makes it anew"
+        ) from None
 
 
 def read_request(environment: Mapping[str, str]) -> Request:
@@ -187,6 +194,7 @@ def read_request(environment: Mapping[str, str]) -> Request:
     """
     kubeconfig = Path(_required(environment, "UNIT_KUBECONFIG"))
     manifest_file = environment.get("UNIT_MANIFEST")
+    shared_file = environment.get("UNIT_SHARED")
     workspace = environment.get("UNIT_WORKSPACE")
     abandoned = environment.get("UNIT_ABANDONED") == "true"
     server, parent = (None, None) if not workspace or abandoned else _addresses(kubeconfig, workspace)
@@ -201,16 +209,17 @@ def read_request(environment: Mapping[str, str]) -> Request:
         field_manager=_required(environment, "UNIT_FIELD_MANAGER"),
         incarnation=_number(environment, "UNIT_INCARNATION", 0),
         manifest_file=Path(manifest_file) if manifest_file else None,
+        shared_file=Path(shared_file) if shared_file else None,
         conditions=tuple(
             Condition(resource=entry["resource"], holds=entry["for"], namespace=entry.get("namespace"))
-            for entry in _json_list(environment, "UNIT_WAIT")
+            for entry in json_list(environment, "UNIT_WAIT")
         ),
         wait_seconds=_number(environment, "UNIT_WAIT_SECONDS", 300),
-        drain=tuple(_json_list(environment, "UNIT_DRAIN")),
-        release_finalizers=tuple(_json_list(environment, "UNIT_RELEASE_FINALIZERS")),
-        cancel=tuple(_json_list(environment, "UNIT_CANCEL")),
-        leftovers=tuple(Leftover(**entry) for entry in _json_list(environment, "UNIT_LEFTOVERS")),
-        let_go=tuple(LetGo(**entry) for entry in _json_list(environment, "UNIT_LET_GO")),
+        drain=tuple(json_list(environment, "UNIT_DRAIN")),
+        release_finalizers=tuple(json_list(environment, "UNIT_RELEASE_FINALIZERS")),
+        cancel=tuple(json_list(environment, "UNIT_CANCEL")),
+        leftovers=tuple(Leftover(**entry) for entry in json_list(environment, "UNIT_LEFTOVERS")),
+        let_go=tuple(LetGo(**entry) for entry in json_list(environment, "UNIT_LET_GO")),
         force=environment.get("UNIT_FORCE") == "true",
         adopt=environment.get("UNIT_ADOPT") == "true",
         abandoned=abandoned,
@@ -231,7 +240,21 @@ def _number(environment: Mapping[str, str], key: str, default: int) -> int:
     return int(value)
 
 
-def _json_list(environment: Mapping[str, str], key: str) -> list[Any]:
+def json_list(environment: Mapping[str, str], key: str) -> list[Any]:
+    """Read a variable that is a list in JSON; where it is not set, the list is empty.
+
+    Parameters
+    ----------
+    environment
+        The environment's variables.
+    key
+        Name of the variable.
+
+    Raises
+    ------
+    UnitError
+        It can't be read.
+    """
     value = environment.get(key, "[]")
     try:
         found = json.loads(value)

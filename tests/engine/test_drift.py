@@ -6,6 +6,7 @@ import hashlib
 import json
 import socket
 import subprocess
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import pytest
 from components.access import Subject
 from components.api_export import api_export
 from components.kcp_workspace import UNIVERSAL, workspace
-from components.tenant_manifests import TenantAccess, TenantQuota, workspace_content
+from components.tenant_manifests import TenantAccess, TenantQuota, own_content, shared_content
 from components.unit import UnitArgs, environment, to_yaml
 from operations import drift
 from operations.drift import DeployedUnit, UnitReport, compare_units
@@ -22,8 +23,10 @@ from tests.support.apiserver import ControlPlane, control_plane, require_binarie
 from tests.support.kcp import KcpServer, kcp_server
 from tests.support.ports import free_port
 from tests.support.waiting import until
+from units import compare
 from units.apply import apply
 from units.kubectl import Kubectl
+from units.live import live_objects
 from units.request import read_request
 
 if TYPE_CHECKING:
@@ -106,10 +109,12 @@ class Applied:
 
     def apply(self, incarnation: int = 0) -> None:
         kubeconfig = str(self.folder / self.unit.environment["UNIT_KUBECONFIG"])
+        shared = self.unit.environment.get("UNIT_SHARED")
         request = read_request(
             {
                 **self.unit.environment,
                 "UNIT_KUBECONFIG": kubeconfig,
+                **({"UNIT_SHARED": str(self.folder / shared)} if shared else {}),
                 "UNIT_INCARNATION": str(incarnation),
             }
         )
@@ -117,13 +122,23 @@ class Applied:
             apply(kubectl, request, self.unit.stdin)
 
 
-def unit(folder: Path, target: str, manifests: list[dict[str, Any]], path: str | None = None) -> Applied:
+def unit(
+    folder: Path,
+    target: str,
+    manifests: list[dict[str, Any]],
+    path: str | None = None,
+    shared: list[dict[str, Any]] | None = None,
+) -> Applied:
     text = to_yaml(manifests)
+    before = to_yaml(shared) if shared else ""
+    if shared:
+        (folder / "shared.yaml").write_text(before)
     args = UnitArgs(
         unit="test",
-        sha256=hashlib.sha256(text.encode()).hexdigest(),
+        sha256=hashlib.sha256(f"{before}{text}".encode()).hexdigest(),
         kubeconfig=f"{target}.kubeconfig",
         workspace=path,
+        shared_file="shared.yaml" if shared else None,
     )
     variables = {key: str(value) for key, value in environment(args).items()}
     deployed = DeployedUnit(
@@ -195,6 +210,39 @@ def test_a_lost_record_is_drift_since_a_delete_goes_by_it(plane: ControlPlane, r
     assert release.found() == ["missing: ConfigMap pipeline-service/unit-test"]
     release.apply()
     assert release.found() == []
+
+
+@pytest.mark.parametrize("drifts", [False, True])
+def test_what_a_controller_writes_while_a_unit_is_compared_is_no_drift_and_hides_none(
+    plane: ControlPlane, release: Applied, monkeypatch: pytest.MonkeyPatch, *, drifts: bool
+) -> None:
+    flyer = "/apis/apps/v1/namespaces/pipeline-service/deployments/flyer"
+    if drifts:
+        plane.patch(flyer, {"spec": {"replicas": 0}})
+
+    def read(*asked: Any) -> Any:  # noqa: ANN401 -- whatever the real one takes and gives
+        found = live_objects(*asked)
+        plane.patch(flyer, {"metadata": {"annotations": {"revision": str(time.monotonic_ns())}}})
+        return found
+
+    monkeypatch.setattr(compare, "live_objects", read)
+    told = ["changed: Deployment pipeline-service/flyer (spec.replicas)"]
+    assert release.found() == told * drifts
+
+
+def test_what_goes_while_a_unit_is_compared_is_missing_and_not_changed(
+    plane: ControlPlane, release: Applied, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = "/api/v1/namespaces/pipeline-service/configmaps/options"
+    plane.patch(options, {"data": {"a.b": "other"}})
+
+    def read(*asked: Any) -> Any:  # noqa: ANN401 -- whatever the real one takes and gives
+        found = live_objects(*asked)
+        plane.delete(options)
+        return found
+
+    monkeypatch.setattr(compare, "live_objects", read)
+    assert release.found() == ["missing: ConfigMap pipeline-service/options"]
 
 
 def test_what_only_the_record_still_names_is_gone(release: Applied, plane: ControlPlane) -> None:
@@ -312,18 +360,19 @@ def test_drift_inside_a_tenants_workspace_is_found_and_healed(kcp: KcpServer, tm
         kubectl("root", "apply", "--filename=-", stdin=json.dumps(workspace(name, UNIVERSAL, "test")))
         kubectl("root", "wait", f"workspace/{name}", "--for=jsonpath={.status.phase}=Ready", "--timeout=60s")
     kubectl("root:compute", "apply", "--server-side", "--filename=-", stdin=json.dumps(api_export("east")))
-    content = workspace_content(
+    content = own_content(
         tenant="team",
         export=("root:compute", "east"),
         namespaces=["default"],
         access=TenantAccess(viewers=(Subject(kind="User", name="bob"),)),
         quota=TenantQuota(pipeline_runs=10, cpu="1", memory="1Gi", pods=5, storage="20Gi"),
     )
-    tenant = unit(tmp_path, "kcp", content, "root:team")
+    tenant = unit(tmp_path, "kcp", content, "root:team", shared_content(None))
     tenant.apply()
     assert tenant.found() == []
 
     kubectl("root:team", "delete", "rolebinding", "pipeline-service:viewer", "--namespace=default")
+    kubectl("root:team", "delete", "clusterrole", "pipeline-service:developer")
     patch = '{"spec":{"hard":{"count/pipelineruns.tekton.dev":"99"}}}'
     kubectl(
         "root:team",
@@ -336,6 +385,7 @@ def test_drift_inside_a_tenants_workspace_is_found_and_healed(kcp: KcpServer, tm
     )
 
     assert tenant.found() == [
+        "missing: ClusterRole pipeline-service:developer",
         "missing: RoleBinding default/pipeline-service:viewer",
         "changed: ResourceQuota admin/stored-runs (spec.hard[count/pipelineruns.tekton.dev])",
     ]

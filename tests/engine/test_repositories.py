@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from components.access import REPOSITORY_GROUP, Subject
-from components.names import tenant_namespace
+from components.names import COPY, tenant_namespace
 from components.pipelines_as_code import RepositoryRules
 from components.repository_admission import policies
 from components.tenant_manifests import (
@@ -17,12 +17,12 @@ from components.tenant_manifests import (
     TenantQuota,
     TenantRepositories,
     namespace_objects,
-    workspace_content,
 )
 from components.tenant_network import TenantNetwork
 from stacks.vocabulary import repository_identity
 from tests.support.apiserver import control_plane, require_binaries
 from tests.support.kcp import READY_SECONDS, KcpClient, kcp_server
+from tests.support.tenants import workspace_content
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -292,6 +292,7 @@ def test_a_token_is_sent_nowhere_else(place: Place, url: str) -> None:
     said = place.refusal(repository(OWN[0], git_provider={"url": url, "type": "github"}))
     assert said is not None
     assert f'spec.git_provider.url "{url}" is not on the host of the repository' in said
+    assert "pipelinesAsCode.providerUrls in the settings" in said
     assert "https://git.example.com or https://api.git.example.com" in said
 
 
@@ -400,6 +401,15 @@ def test_pipelines_as_code_makes_runs_of_a_tenants_own_repositories_alone(place:
     assert place.refusal(of(OWN[0]), user=CONTROLLER) is None
     assert "is no longer one of tenant" in str(place.refusal(of(OTHERS[0]), user=CONTROLLER))
     assert place.refusal(of(OTHERS[0]), HOMES["team-b"], CONTROLLER) is None
+
+
+def test_no_run_from_git_passes_for_a_copy_of_the_syncers(place: Place) -> None:
+    copy = {COPY: "2abc"}
+    marks = {f"{REPOSITORY_GROUP}/repo-url": OWN[0], f"{REPOSITORY_GROUP}/state": "started"}
+    said = place.refusal(run(annotations=marks, labels=copy), user=CONTROLLER)
+    assert "only the syncer labels its copies" in str(said)
+    assert place.refusal(run(annotations=marks, labels={"app": "x"}), user=CONTROLLER) is None
+    assert place.refusal(run(labels=copy)) is None
 
 
 @pytest.mark.parametrize("name", ["pipeline-service-repositories", "pipeline-service-repository-runs"])

@@ -12,8 +12,9 @@ import pytest
 
 from components.access import Subject
 from components.results_lookup import Reader, Refusal, Route, Server, trusting
-from components.tenant_manifests import TenantAccess, TenantQuota, workspace_content
+from components.tenant_manifests import TenantAccess, TenantQuota
 from tests.support.kcp import KcpClient, kcp_server
+from tests.support.tenants import workspace_content
 from tests.support.waiting import until
 
 if TYPE_CHECKING:

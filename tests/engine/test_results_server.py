@@ -37,7 +37,7 @@ from releases.catalog import TEKTON_RESULTS as RELEASE
 from releases.transform import transform
 from stacks.mapping_results import adaptation
 from tests.support.apiserver import ControlPlane, control_plane
-from tests.support.live import ON_DEMAND
+from tests.support.on_demand import ON_DEMAND
 from tests.support.ports import free_port
 from tests.support.postgresql import OWNER
 from tests.support.postgresql_here import postgresql_here

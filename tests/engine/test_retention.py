@@ -275,12 +275,12 @@ def test_a_run_that_changed_since_it_was_looked_at_is_not_deleted(fleet: Fleet) 
     own = Kcp(fleet.kubeconfig.read_text())
     url = endpoint(own)
     [seen] = [
-        retention_prune.read_run(item)
+        retention_prune.read_run(item, url)
         for item in own.items(f"{url}/clusters/*/{retention_prune.RUNS}/pipelineruns")
         if item["metadata"]["name"] == "changing"
     ]
     fleet.kubectl("root:team-d", "label", "pipelinerun", "changing", "kept=yes")
-    retention_prune._delete(own, url, seen)
+    retention_prune._delete(own, seen)
     assert "changing" in fleet.names("team-d")
 
 

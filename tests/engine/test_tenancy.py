@@ -17,7 +17,7 @@ from components.api_export import api_export, bind_role
 from components.names import digest
 from components.suspension import suspension_binding, suspension_policy
 from components.syncer_manifests import FINALIZER
-from components.tenant_manifests import TenantAccess, TenantQuota, namespace_objects, workspace_content
+from components.tenant_manifests import TenantAccess, TenantQuota, namespace_objects
 from components.tenant_network import TenantNetwork
 from components.unit import UnitArgs, environment, to_yaml
 from operations.api_servers import ApiServer
@@ -27,6 +27,7 @@ from tests.support.apiserver import control_plane, require_binaries
 from tests.support.kcp import KcpClient, KcpServer, kcp_server
 from tests.support.pulumi_project import ROOT
 from tests.support.recording import environment as environment_of
+from tests.support.tenants import workspace_content
 from tests.support.waiting import until
 from units import delete
 from units.kubectl import Kubectl
@@ -386,6 +387,10 @@ def test_the_cluster_refuses_new_runs_of_a_suspended_tenant_alone_and_lets_tasks
     merge = {"content_type": "application/merge-patch+json"}
     assert cluster.request("PATCH", f"{path}/pending", {"spec": {"status": None}}, **merge)[0] == 403
     assert cluster.request("PATCH", f"{path}/pending", {"spec": {"status": "Cancelled"}}, **merge)[0] == 200
+    # Pipelines as Code lets the next in its queue go, without looking whether it was cancelled.
+    assert cluster.request("PATCH", f"{path}/pending", {"spec": {"status": ""}}, **merge)[0] == 403
+    marked = {"metadata": {"labels": {"example.com/more": "x"}}}
+    assert cluster.request("PATCH", f"{path}/pending", marked, **merge)[0] == 200
     until(lambda: make("TaskRun", asleep, f"task-{next(numbers)}")[0] == 201, "tasks go on")
     assert make("PipelineRun", awake, "run")[0] == 201
     mark(None)

@@ -13,7 +13,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from components.names import tenant_namespace
 from tests.support.live import (
-    ON_DEMAND,
     ROOT,
     TENANT_WORKSPACE,
     in_workspace,
@@ -23,6 +22,7 @@ from tests.support.live import (
     pulumi,
     run,
 )
+from tests.support.on_demand import ON_DEMAND
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

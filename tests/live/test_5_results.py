@@ -23,7 +23,8 @@ from local.layout import default_layout
 from local.network import Network
 from local.pki import Authority, Identity
 from tests.support.events import output
-from tests.support.live import ON_DEMAND, ROOT, in_workspace, kubectl, local, objects, pulumi, run, wait_until
+from tests.support.live import ROOT, in_workspace, kubectl, local, objects, pulumi, run, wait_until
+from tests.support.on_demand import ON_DEMAND
 from tests.support.postgresql import HOST, start_postgresql
 from tests.support.runs import TENANTS, condition, create, finished, pipeline_run, runs, start, without_tenant
 

@@ -15,7 +15,6 @@ from components.names import tenant_namespace
 from local.images import BUSYBOX_IMAGE
 from releases.catalog import TEKTON_PIPELINES, catalog
 from tests.support.live import (
-    ON_DEMAND,
     ROOT,
     TENANT_WORKSPACE,
     in_workspace,
@@ -24,6 +23,7 @@ from tests.support.live import (
     pulumi,
     wait_until,
 )
+from tests.support.on_demand import ON_DEMAND
 from tests.support.runs import condition, create, runs
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from local.demo_event import RUN_FILE, pushed_file
 from local.git_provider.hooks import Delivery
@@ -22,6 +23,7 @@ from local.git_provider.repository import Commit
 from local.images import BUSYBOX_IMAGE
 from tests.support.events import REPOSITORIES, Connected, git_provider, output, runs_of, succeeded
 from tests.support.live import ROOT, Done, kubectl, local, objects, pulumi, run, wait_until
+from tests.support.runs import condition
 
 STACK_FILE = ROOT / "Pulumi.dev.yaml"
 LISTENER = ("pipelines-as-code-controller", "--namespace=pipelines-as-code")
@@ -108,9 +110,11 @@ def team_c(provider: GitProvider) -> Iterator[Connected]:
     yield from _connected(provider, "team-c", "carol", "local-b")
 
 
-def push(provider: GitProvider, to: Connected, secret: str | None = None) -> tuple[Commit, Delivery]:
+def push(
+    provider: GitProvider, to: Connected, secret: str | None = None, content: str = ""
+) -> tuple[Commit, Delivery]:
     """Push a change that starts a run."""
-    files = {RUN_FILE: pushed_file(BUSYBOX_IMAGE), "count": str(time.monotonic_ns())}
+    files = {RUN_FILE: content or pushed_file(BUSYBOX_IMAGE), "count": str(time.monotonic_ns())}
     return provider.push(to.hook, to.repository, files, secret=secret)
 
 
@@ -225,16 +229,59 @@ def redeliver(provider: GitProvider, of: Connected, *more: str) -> Done:
     return operations("gateway", "redeliver", *options, *where, *more, TEST_TOKEN=of.token)
 
 
-def test_a_suspended_tenants_push_starts_nothing(provider: GitProvider, team_c: Connected) -> None:
-    tenant("suspend", "team-c")
+def long_run() -> str:
+    """What is pushed makes a run that lasts, and has something to do in the end."""
+    wanted = yaml.safe_load(pushed_file(BUSYBOX_IMAGE))
+    spec = wanted["spec"]["pipelineSpec"]
+    step = {"name": "say", "image": BUSYBOX_IMAGE, "script": "#!/bin/sh\necho in the end\n"}
+    spec["finally"] = [{"name": "end", "taskSpec": {"steps": [step]}}]
+    spec["tasks"][0]["taskSpec"]["steps"][0]["script"] = "#!/bin/sh\nsleep 280\n"
+    return yaml.safe_dump(wanted)
+
+
+def states_of(cluster: str, sha: str) -> list[tuple[str, str, str]]:
+    """Give what each run of a commit was told, and its condition with the reason."""
+    return [(one["spec"].get("status", ""), *condition(one)) for one in runs_of(cluster, sha)]
+
+
+def test_a_stopped_tenants_runs_are_cancelled_and_its_push_starts_nothing(
+    provider: GitProvider, team_c: Connected
+) -> None:
+    team_c.apply(concurrency_limit=1)
+
+    def limits() -> list[object]:
+        there = objects("local-b", REPOSITORIES, f"--namespace={team_c.namespace}")
+        return [one["spec"].get("concurrency_limit") for one in there]
+
+    wait_until(lambda: limits() == [1], "limited", limits)
+    runs, _ = push(provider, team_c, content=long_run())
+
+    def pods() -> list[str]:
+        listed = objects("local-b", "pods", f"--namespace={team_c.namespace}")
+        return [one["status"]["phase"] for one in listed if "deletionTimestamp" not in one["metadata"]]
+
+    wait_until(lambda: pods() == ["Running"], "running", lambda: (pods(), runs_of("local-b", runs.sha)))
+    waits, _ = push(provider, team_c, content=long_run())
+    pending = [("PipelineRunPending", "Unknown", "PipelineRunPending")]
+    wait_until(
+        lambda: states_of("local-b", waits.sha) == pending, "waiting", lambda: states_of("local-b", waits.sha)
+    )
+
+    tenant("suspend", "team-c", "--stop")
     try:
         local("up")
+        for commit in (runs, waits):
+            assert states_of("local-b", commit.sha) == [("CancelledRunFinally", "False", "Cancelled")]
+            # Pipelines as Code never takes it for a success.
+            assert "success" not in states(provider, commit.sha)
+        wait_until(lambda: "Running" not in pods(), "stopped", pods)
         commit, delivery = push_until(403, provider, team_c)
         assert "suspended" in delivery.answer
         no_run(commit.sha)
     finally:
         tenant("resume", "team-c")
         local("up")
+    team_c.apply()
     commit, _ = push_until(202, provider, team_c)
     wait_until(lambda: succeeded("local-b", commit.sha), "succeeded", lambda: runs_of("local-b", commit.sha))
 

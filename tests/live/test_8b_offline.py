@@ -18,7 +18,8 @@ from local.images import BUSYBOX_IMAGE
 from local.processes import owned, wait_until
 from releases.catalog import PYTHON_IMAGE
 from tests.support.checkout import Checkout
-from tests.support.live import ON_DEMAND, TENANT_WORKSPACE
+from tests.support.live import TENANT_WORKSPACE
+from tests.support.on_demand import ON_DEMAND
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

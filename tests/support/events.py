@@ -62,9 +62,10 @@ class Connected:
         """Its namespace on its cluster."""
         return tenant_namespace(self.workspace, "default")
 
-    def apply(self, url: str | None = None, *, check: bool = True) -> Done:
+    def apply(self, url: str | None = None, *, check: bool = True, **spec: object) -> Done:
         """Make Secret and Repository in kcp as the tenant's user, for its repository or another URL."""
         made = connection(url or self.repository.html_url, self.token, self.hook.secret)
+        made["items"][1]["spec"] |= spec
         return in_workspace(
             self.workspace,
             *("apply", "--namespace=default", "--filename=-"),

@@ -94,6 +94,17 @@ class FakeKubectl:
             raise KubectlError(self.refuse[resource])
         if "--all-namespaces" in rest:
             return {"items": [item for identity, item in self.objects.items() if _serves(resource, identity)]}
+        if rest[1:] and rest[1].startswith("--selector="):
+            place, selector = rest[0].removeprefix("--namespace="), rest[1].removeprefix("--selector=")
+            return {
+                "items": [
+                    item
+                    for identity, item in self.objects.items()
+                    if _serves(resource, identity)
+                    and identity.namespace == place
+                    and _selects(selector, item["metadata"].get("labels", {}))
+                ]
+            }
         plural = resource.partition("/")[0].split(".")[0]
         return self.named(resource.partition("/")[2] or rest[0], plural.removesuffix("s"))
 
@@ -182,6 +193,11 @@ class FakeApi:
         """One object a page."""
         found = [item for one, item in self._kubectl.objects.items() if _serves(resource, one)]
         yield from ([_versioned(item)] for item in found)
+
+
+def _selects(selector: str, labels: dict[str, str]) -> bool:
+    """Tell whether labels are there, and those with a `!` are not."""
+    return all((one.removeprefix("!") in labels) != one.startswith("!") for one in selector.split(","))
 
 
 def _plural(resource: str) -> str:

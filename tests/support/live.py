@@ -14,18 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from local.layout import default_layout
 from local.processes import owned
 
 ROOT = Path(__file__).resolve().parents[2]
 
-ON_DEMAND = pytest.mark.skipif(
-    "PIPELINE_SERVICE_TEST_ALL" not in os.environ,
-    reason="takes many minutes on a new machine: set PIPELINE_SERVICE_TEST_ALL=1",
-)
-"""Marks live tests that build or bring up what no other test needs."""
 STACK = "dev"
 TENANT_WORKSPACE = "root:pipeline-service:tenants:demo"
 

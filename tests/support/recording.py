@@ -31,6 +31,7 @@ from stacks.mutual_tls import MutualTls
 from stacks.outputs import EnvironmentOutputs
 from stacks.results_sources import ResultsSources
 from stacks.settings import EnvironmentSettings
+from stacks.shared_manifests import shared_manifests
 from stacks.signing import SigningKey
 from stacks.wanted_releases import wanted_releases
 
@@ -96,6 +97,7 @@ class Recorder(mocks.MockMonitor):
     def __init__(self) -> None:
         super().__init__(_Mocks())
         self.registrations: dict[str, Registration] = {}
+        self.shared: dict[str, str] = {}
 
     def make_urn(self, parent: str, type_: str, name: str) -> str:
         # The SDK's mock keeps only the nearest parent; the engine keeps the whole chain.
@@ -137,6 +139,12 @@ class Recorder(mocks.MockMonitor):
 
     def of_type(self, type_: str) -> list[Registration]:
         return [one for one in self.registrations.values() if one.type == type_]
+
+    def applied(self, unit: str) -> str:
+        """The manifest of a unit of a tenant, with what it shares."""
+        inputs = self.named(f"{unit}-apply").inputs
+        file = inputs["environment"].get("UNIT_SHARED")
+        return (self.shared[file] if file else "") + str(inputs["stdin"])
 
     def reaches(self, urn: str) -> set[str]:
         """Everything a resource depends on, directly or not, its provider included."""
@@ -203,6 +211,7 @@ def loaded(settings: EnvironmentSettings) -> LoadedEnvironment:
             for cluster, releases in wanted_releases(settings).items()
         },
         folder=Path(".run/dev"),
+        shared=shared_manifests(settings, Path(".run/dev/manifests")),
         images=images,
         secrets=defaultdict(lambda: CREDENTIAL),
         gateway=GatewaySources(
@@ -251,13 +260,15 @@ def start_engine(*, preview: bool = False) -> Recorder:
 def record(settings: EnvironmentSettings) -> tuple[Recorder, EnvironmentOutputs]:
     """Compose an environment, and give what was registered."""
     recorder = start_engine()
+    made = loaded(settings)
+    recorder.shared = {one.file: one.text for one in made.shared.values() if one}
     outputs: list[EnvironmentOutputs] = []
 
     @pulumi.runtime.test  # type: ignore[untyped-decorator]
     def run() -> None:
         # Made-up releases have no file.
         with patch.object(rendering, "release_objects", lambda _manifest: []):
-            outputs.append(compose(loaded(settings)))
+            outputs.append(compose(made))
 
     run()
     return recorder, outputs[0]

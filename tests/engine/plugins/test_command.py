@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.support.on_demand import STAND_INS
 from tests.support.processes import is_running
 from tests.support.waiting import until
 
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.pulumi_project import PulumiProject
+
+pytestmark = STAND_INS
 
 LOGGED = """
 pulumi_command.local.Command("unit", create="echo create $N >> log", update="echo update $N >> log",

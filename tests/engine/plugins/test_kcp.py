@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.kcp import KcpServer, kcp_server
+from tests.support.on_demand import STAND_INS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.support.pulumi_project import PulumiProject
+
+pytestmark = STAND_INS
 
 PROGRAM = """
 providers = {

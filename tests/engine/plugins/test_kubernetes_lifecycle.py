@@ -7,10 +7,13 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from tests.support.on_demand import STAND_INS
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from tests.engine.plugins.conftest import KubernetesProject
+
+pytestmark = STAND_INS
 
 CONFIG_MAP = """
 config = k8s.core.v1.ConfigMap(

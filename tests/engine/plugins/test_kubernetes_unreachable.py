@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.on_demand import STAND_INS
 from tests.support.ports import free_port
 from tests.support.waiting import until
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.engine.plugins.conftest import KubernetesProject
+
+pytestmark = STAND_INS
 
 TWO_CLUSTERS = """
 other = k8s.Provider("other", kubeconfig=values["other"], cluster_identifier="other",

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.on_demand import STAND_INS
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from tests.engine.plugins.conftest import KubernetesProject
+
+pytestmark = STAND_INS
 
 DEPLOYMENT = """
 deployment = k8s.apps.v1.Deployment("deployment",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,8 +71,10 @@ def test_a_state_whose_providers_are_taken_out_alone_is_refused() -> None:
         without(state(resource("provider"), left), lambda one: one["urn"] == urn("provider"))
 
 
-def test_an_entry_is_written_again_with_what_is_derived_from_its_name() -> None:
-    unit = {"stdin": MANIFEST, "environment": {"UNIT_SHA256": "old", "UNIT_WORKSPACE": "root:demo"}}
+def test_an_entry_is_written_again_with_what_is_derived_from_its_name(tmp_path: Path) -> None:
+    (tmp_path / "shared.yaml").write_text("kind: Shared\n")
+    of_unit = {"UNIT_SHA256": "old", "UNIT_WORKSPACE": "root:demo", "UNIT_SHARED": "shared.yaml"}
+    unit = {"stdin": MANIFEST, "environment": of_unit}
     waits = {"environment": {"UNIT_SHA256": "old"}}
     before = state(
         resource("shared"),
@@ -79,14 +82,17 @@ def test_an_entry_is_written_again_with_what_is_derived_from_its_name() -> None:
         resource("demo-ready", parent="demo", inputs=waits),
     )
     derived = {"demo": "1a", "t1": "2b", "t2": "3c"}
-    made = grown(before, "demo", ["t1", "t2"], lambda name: {"namespace": f"{name}-{derived[name]}"})
+    made = grown(
+        before, "demo", ["t1", "t2"], lambda name: {"namespace": f"{name}-{derived[name]}"}, tmp_path
+    )
     parts = ("apply", "ready")
     expected_names = [f"{name}-{part}" for name in ("demo", "t1", "t2") for part in parts]
     assert names(made) == ["shared", *expected_names]
     last, ready = made["deployment"]["resources"][-2:]
     assert last["parent"] == urn("t2")
     text = "metadata: {name: t2, namespace: t2-3c}\n"
-    expected = {"UNIT_SHA256": hashlib.sha256(text.encode()).hexdigest(), "UNIT_WORKSPACE": "root:t2"}
+    sha256 = hashlib.sha256(f"kind: Shared\n{text}".encode()).hexdigest()
+    expected = {**of_unit, "UNIT_SHA256": sha256, "UNIT_WORKSPACE": "root:t2"}
     for values in (last["inputs"], last["outputs"]):
         assert values == {"stdin": text, "environment": expected}
     assert ready["inputs"]["environment"] == {"UNIT_SHA256": expected["UNIT_SHA256"]}

@@ -22,11 +22,11 @@ from components.tenant_manifests import (
     TenantAccess,
     TenantQuota,
     namespace_objects,
-    workspace_content,
 )
 from components.tenant_network import TenantNetwork
 from components.unit import UnitArgs, environment, to_yaml, wait_environment
 from tests.support.go_template import render
+from tests.support.tenants import workspace_content
 
 LABEL = st.from_regex(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?", fullmatch=True)
 PATH = st.lists(LABEL, min_size=1, max_size=4).map(":".join)

@@ -9,9 +9,10 @@ import yaml
 from components.access import ADMIN, DEVELOPER, VIEWER, Subject, tenant_roles
 from components.names import SUSPENDED
 from components.suspension import suspension_binding, suspension_policy
-from components.tenant_manifests import TenantAccess, TenantQuota, namespace_objects, workspace_content
+from components.tenant_manifests import TenantAccess, TenantQuota, namespace_objects
 from components.tenant_network import METADATA, TenantNetwork
 from tests.support.fake_kubectl import FakeKubectl
+from tests.support.tenants import workspace_content
 from tests.unit.units.test_runner import run_apply
 from units.manifest import identify
 

@@ -208,5 +208,5 @@ def test_a_stack_without_the_tenant_is_named_with_the_mend(
     play: Callable[..., tuple[int, str, Commands]],
 ) -> None:
     (project / "Pulumi.dev.yaml").write_text(STACK_FILE.replace("    demo:", "    other:"))
-    with pytest.raises(LocalError, match="settings have no tenant `demo`"):
+    with pytest.raises(LocalError, match=r"settings have no tenant `demo`.*\(tenants: other\)"):
         play([run_object("True")])

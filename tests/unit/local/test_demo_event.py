@@ -65,11 +65,16 @@ class Cluster:
         self.commands.append(words)
         assert self.token not in words or not self.token
         if command[0] == "pulumi":
-            url = f"https://kcp.example/clusters/{WORKSPACE}"
-            return json.dumps({"demo": {"url": url, "workspace": WORKSPACE, "eventsUrl": self.events_url}})
+            return json.dumps({name: self._output(name) for name in ("demo", "team", "plain")})
         if " apply " in words:
             return self._apply(json.loads(stdin or ""))
         return "" if " delete " in words else json.dumps(self._got(words))
+
+    def _output(self, name: str) -> dict[str, str | None]:
+        workspace = f"{WORKSPACE.removesuffix('demo')}{name}"
+        url = f"https://kcp.example/clusters/{workspace}"
+        events_url = self.events_url and self.events_url.replace("/demo", f"/{name}")
+        return {"url": url, "workspace": workspace, "eventsUrl": events_url}
 
     def _got(self, words: str) -> dict[str, Any]:
         if "repository.pipelinesascode.tekton.dev/demo-event" in words:
@@ -100,7 +105,7 @@ class Cluster:
         for state in self.reports:
             answer = urllib3.request(
                 "POST",
-                f"{self.api}/api/v3/repos/demo/app/statuses/{sha}",
+                f"{self.api}/api/v3/repos/{json.loads(event.body)['repository']['full_name']}/statuses/{sha}",
                 headers={"Authorization": f"Bearer {self.token}"},
                 json={"state": state},
             )
@@ -124,6 +129,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
         reports: tuple[str, ...] = ("pending", "success"),
         answer: int = 202,
         events_url: str | None = EVENTS_URL,
+        name: str = "demo",
     ) -> tuple[int, str, Cluster]:
         cluster = Cluster(succeeds=succeeds, reports=list(reports))
         out = io.StringIO()
@@ -137,7 +143,13 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
             monkeypatch.setattr(demo_event, "_SYNC_SECONDS", 2.0)
             monkeypatch.setattr(demo_event, "_STATUS_SECONDS", 2.0)
             code = run_demo_event(
-                tmp_path, "dev", tmp_path / "git", "127.0.0.1", Console(file=out, width=200), seconds=2
+                tmp_path,
+                "dev",
+                tmp_path / "git",
+                "127.0.0.1",
+                Console(file=out, width=200),
+                name=name,
+                seconds=2,
             )
             cluster.received = gateway.received  # type: ignore[attr-defined]
         return code, out.getvalue(), cluster
@@ -184,6 +196,44 @@ def test_an_event_that_is_not_taken_is_told_with_the_gateways_answer(play: Play)
     assert code == 1
     assert "503 Invalid HTTP Response: 503" in printed
     assert cleaned_up(cluster)
+
+
+OTHER = """\
+    team:
+      cluster: local-a
+      access:
+        developers: {users: [alice]}
+      repositories: [https://git.example.com/team/site]
+"""
+
+
+def test_another_tenant_of_the_stack_can_be_named(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "STACK_FILE", STACK_FILE + OTHER)
+    code, printed, cluster = play(name="team")
+    assert code == 0, printed
+    assert "tenant team: user alice, cluster local-a" in printed
+    [event] = cluster.received  # type: ignore[attr-defined]
+    assert event.path == "/tenants/team"
+    assert json.loads(event.body)["repository"]["html_url"] == "https://git.example.com/team/site"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("teem", r'settings have no tenant `teem`: .*did you mean "team"\?'),
+        ("plain", r"tenants\.plain\.repositories: empty"),
+        ("new", r"output `tenants` has no tenant `new` yet: run `make up`"),
+    ],
+)
+def test_a_tenant_that_is_not_there_or_has_no_repository_is_told(
+    play: Play, monkeypatch: pytest.MonkeyPatch, name: str, words: str
+) -> None:
+    without = OTHER.partition("      repositories")[0]
+    more = OTHER + without.replace("team", "plain") + without.replace("team", "new")
+    monkeypatch.setitem(globals(), "STACK_FILE", STACK_FILE + more)
+    with pytest.raises(LocalError, match=words) as caught:
+        play(name=name)
+    assert "\n" not in str(caught.value)
 
 
 GATEWAY = STACK_FILE[

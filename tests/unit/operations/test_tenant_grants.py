@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from components.access import tenant_roles
-from components.tenant_manifests import workspace_content
 from operations.tenant_grants import grants
 from operations.tenant_show import Live, details, lines
 from stacks import mapping
 from tests.support.recording import environment
+from tests.support.tenants import workspace_content
 
 if TYPE_CHECKING:
     from operations.api_servers import ApiServer, ApiServers

@@ -251,6 +251,19 @@ def test_what_this_version_does_not_act_on_is_told(project: Path) -> None:
     assert f"  notice: {line}" in run(project, "--stack=good").stdout
 
 
+def test_what_is_open_and_what_links_nowhere_is_told(project: Path) -> None:
+    given = {
+        "pipelinesAsCode": {"enabled": True},
+        "gateway": {"clusters": ["east-1"], "host": "events.example.com"},
+    }
+    write(project, "good", {**ENVIRONMENT, **given})
+    lines = report(project)["notices"]
+    assert [line.partition(": ")[0].partition(":")[2] for line in lines] == [
+        "gateway.tls",
+        "pipelinesAsCode.console",
+    ]
+
+
 @pytest.mark.parametrize("form", [(), ("--json",)], ids=["table", "json"])
 def test_no_secret_is_shown(project: Path, form: tuple[str, ...]) -> None:
     write(project, "good", ENVIRONMENT, encryptionsalt=SALT)

@@ -97,7 +97,7 @@ def test_a_preview_shows_the_outline_of_a_release_where_it_is_applied_and_only_t
 
 def test_a_tenants_manifest_stands_in_the_state_once_and_its_digest_repeats_the_wait() -> None:
     apply, ready = (dev().named(f"demo-{part}").inputs for part in ("apply", "ready"))
-    assert apply["environment"]["UNIT_SHA256"] == digest(apply["stdin"])
+    assert apply["environment"]["UNIT_SHA256"] == digest(dev().applied("demo"))
     assert "stdin" not in ready
     both = ("UNIT_SHA256", "UNIT_WORKSPACE", "UNIT_LIES_IN", "UNIT_INCARNATION")
     assert {key: ready["environment"][key] for key in both} == {
@@ -139,6 +139,22 @@ def test_the_syncer_waits_for_what_it_publishes_and_for_its_rights() -> None:
         "local-a-syncer-states",
     ):
         assert dev().named(part).urn in reached, part
+
+
+def test_what_depends_on_the_agent_depends_on_all_of_the_syncer() -> None:
+    parts = {
+        one.urn
+        for one in dev().registrations.values()
+        if "pipeline-service:syncer:Syncer$" in one.urn
+        and not one.type.startswith("pipeline-service:")
+        and one.name.startswith("local-a-")
+    }
+    agent = dev().named("local-a-agent").urn
+    assert agent in parts
+    assert parts <= dev().reaches(agent) | {agent}
+    # The state names few resources for each tenant: docs/performance.md.
+    for part in ("demo-workspace", "demo.local-a.default-namespace"):
+        assert len(dev().named(part).dependencies & parts) == 1, part
 
 
 def test_content_of_a_workspace_waits_for_the_workspace() -> None:
@@ -262,6 +278,43 @@ def test_a_tenants_manifest_stands_on_standard_input_as_readable_yaml() -> None:
     kinds = [document["kind"] for document in yaml.safe_load_all(stdin)]
     assert kinds.count("APIBinding") == 1
     assert "\n  name: pipelines\n" in stdin
+
+
+def test_what_tenants_share_stands_in_a_file_and_is_outlined_to_each_preview() -> None:
+    apply = dev().named("demo-apply").inputs
+    text = dev().shared[apply["environment"]["UNIT_SHARED"]]
+    shared = {f"{one['kind']} {one['metadata']['name']}" for one in yaml.safe_load_all(text)}
+    assert "ValidatingAdmissionPolicy pipeline-service-repositories" in shared
+    outline = [line for line in apply["stdin"].splitlines() if line.startswith("# ")]
+    assert {" ".join(line.split()[1:3]) for line in outline if not line.startswith("#   ")} == shared
+    viewers = outline.index(
+        next(line for line in outline if line.startswith("# ClusterRole pipeline-service:viewer "))
+    )
+    assert outline[viewers + 1].startswith("#   allows get, list, watch: ")
+    # The state would have it twice for each tenant: docs/performance.md.
+    assert len(apply["stdin"]) < len(text)
+
+
+def test_tenants_share_what_is_the_same_for_them_and_an_external_one_nothing() -> None:
+    clusters: dict[str, dict[str, Any]] = {"a": {}, "b": {}}
+    external = {"path": "root:org:x", "binders": {"users": ["erin"]}}
+    tenants: dict[str, dict[str, Any]] = {
+        "one": {"cluster": "a"},
+        "two": {"cluster": "b"},
+        "rests": {"cluster": "a", "suspended": True},
+        "other": {"cluster": "a", "external": external},
+    }
+    recorder, _ = record(environment(clusters, tenants, pipelinesAsCode={"enabled": True}))
+    files = {
+        name: recorder.named(f"{name}-apply").inputs["environment"]["UNIT_SHARED"]
+        for name in ("one", "two", "rests")
+    }
+    assert files["one"] == files["two"] != files["rests"]
+    assert set(files.values()) == recorder.shared.keys()
+    # With nothing to share there is no file.
+    recorder, _ = record(environment(clusters, tenants))
+    assert "UNIT_SHARED" not in recorder.named("rests-apply").inputs["environment"]
+    assert "UNIT_SHARED" in recorder.named("one-apply").inputs["environment"]
 
 
 def test_no_two_pairs_of_tenant_and_namespace_share_a_urn() -> None:

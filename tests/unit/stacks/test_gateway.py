@@ -16,6 +16,7 @@ from stacks import rendering
 from stacks.gateway_checks import check
 from stacks.gateway_sources import GatewaySources, read_gateway
 from stacks.mutual_tls import read_bundle
+from stacks.notices import notices
 from stacks.outputs import exported
 from tests.support.recording import GITHUB_APP, Recorder, environment, loaded, record
 
@@ -133,6 +134,22 @@ def test_without_clusters_there_is_no_gateway_and_no_listener() -> None:
 )
 def test_the_url_is_that_by_which_it_is_reached(gateway: dict[str, Any], url: str) -> None:
     assert exported(record(settings(**gateway))[1])["gateway"] == {"url": url}
+
+
+@pytest.mark.parametrize(
+    ("gateway", "warned"),
+    [
+        ({}, True),
+        ({"tls": {"secret": "certificate"}}, False),
+        ({"exposure": "clusterIP"}, False),
+        ({"exposure": "nodePort", "nodePort": 30080}, False),
+        ({"clusters": []}, False),
+    ],
+)
+def test_a_load_balancer_that_takes_plain_http_is_warned_of(gateway: dict[str, Any], *, warned: bool) -> None:
+    lines = notices(settings(**gateway))
+    assert [line.partition(": ")[0] for line in lines] == ["pipeline-service:gateway.tls"] * warned
+    assert not warned or "plain HTTP" in lines[0]
 
 
 def test_secrets_stand_in_secrets_alone() -> None:

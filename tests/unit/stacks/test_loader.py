@@ -186,6 +186,16 @@ def test_kubeconfigs_are_written_for_their_owner_alone_and_only_outside_previews
     assert server["server"] == "https://host:1"
 
 
+def test_what_tenants_share_is_written_in_previews_too(project: Path) -> None:
+    engine({**FULL, "tenants": {"t": {"cluster": "a"}, "u": {"cluster": "a"}}}, preview=True)
+    shared = load().shared
+    assert shared["t"] is not None
+    assert shared["t"] == shared["u"]
+    file = project / shared["t"].file
+    assert file.read_text() == shared["t"].text
+    assert [one.name for one in file.parent.glob("tenants-*")] == [file.name]
+
+
 def test_a_kubeconfig_can_be_a_secret_of_the_configuration(project: Path) -> None:
     text = (project / "kcp.yaml").read_text()
     config = {**FULL, "kcp": {"kubeconfig": {"secret": "kcpKubeconfig"}}, "kcpKubeconfig": text}

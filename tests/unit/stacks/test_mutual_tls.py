@@ -53,8 +53,8 @@ def wrong(kept: str = "01234", *, bundle: str | None = None) -> str:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "no certificates"),
-        ("text", "no certificates"),
+        ("", "no certificate, or a broken one"),
+        ("text", "no certificate, or a broken one"),
         (wrong("1234"), "no certificate of an authority"),
         (wrong("034"), "0 certificates of gateways"),
         (wrong("012"), "0 certificates of events listeners"),

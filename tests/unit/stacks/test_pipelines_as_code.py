@@ -18,7 +18,7 @@ from releases.transform import transform
 from stacks.cross_checks import cross_check
 from stacks.github_app import read_github_app
 from stacks.mapping_releases import adaptation
-from stacks.notices import notices
+from stacks.notices import notices, remarks
 from stacks.pipelines_as_code_settings import PipelinesAsCodeSettings
 from tests.support.pipelines_as_code import release
 from tests.support.recording import GITHUB_APP, environment, record
@@ -74,8 +74,43 @@ def test_settings_reach_it_in_its_own_words() -> None:
     assert made["hub-url"] == "https://hub.example.com"
     assert made["enable-cancel-in-progress-on-push"] == "true"
     assert made["bitbucket-cloud-additional-source-ip"] == "10.0.0.0/8,192.0.2.0/24"
-    assert made["custom-console-url-pr-details"] == "https://c.example.com/{{ namespace }}"
-    assert made["custom-console-url-pr-tasklog"] == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "links"),
+    [
+        ({}, ["", "", "", ""]),
+        ({"url": "https://c.example.com"}, ["https://c.example.com"] * 4),
+        (
+            {"url": "https://c.example.com", "runUrl": "https://c.example.com/{{ pr }}"},
+            [
+                "https://c.example.com",
+                "https://c.example.com/{{ pr }}",
+                "https://c.example.com/{{ pr }}",
+                "https://c.example.com",
+            ],
+        ),
+        (
+            {
+                "url": "https://c.example.com",
+                "taskLogUrl": "https://c.example.com/{{ task }}",
+                "namespaceUrl": "https://c.example.com/{{ namespace }}",
+            },
+            [
+                "https://c.example.com",
+                "https://c.example.com",
+                "https://c.example.com/{{ task }}",
+                "https://c.example.com/{{ namespace }}",
+            ],
+        ),
+    ],
+)
+def test_what_has_no_page_at_the_console_leads_to_the_one_above_and_never_to_a_made_up_host(
+    given: dict[str, str], links: list[str]
+) -> None:
+    made = data(**({"console": {"name": "Ours", **given}} if given else {}))
+    pages = ("", "-pr-details", "-pr-tasklog", "-namespace")
+    assert [made[f"custom-console-url{page}"] for page in pages] == links
 
 
 @pytest.mark.parametrize("part", ["controller", "watcher"])
@@ -193,6 +228,23 @@ def test_that_repositories_are_named_and_nothing_listens_is_told() -> None:
     assert notices(environment({"a": {}}, {"demo": DEMO}, pipelinesAsCode={"enabled": True})) == []
 
 
+@pytest.mark.parametrize(
+    ("clusters", "ours", "told"),
+    [
+        ({"a": {}}, {"enabled": True}, True),
+        ({"a": {}, "o": {"distribution": "openshift"}}, {"enabled": True}, True),
+        ({"a": {}}, {"enabled": True, "console": {"name": "C", "url": "https://c.example.com"}}, False),
+        ({"o": {"distribution": "openshift"}}, {"enabled": True}, False),
+        ({"a": {}}, {"enabled": False}, False),
+    ],
+)
+def test_links_that_lead_nowhere_are_told_where_somebody_asks(
+    clusters: dict[str, Any], ours: dict[str, Any], *, told: bool
+) -> None:
+    lines = remarks(environment(clusters, pipelinesAsCode=ours))
+    assert [line.partition(": ")[0] for line in lines] == ["pipeline-service:pipelinesAsCode.console"] * told
+
+
 def test_it_comes_after_tekton_and_before_the_syncer_which_publishes_its_kind() -> None:
     recorder, outputs = record(environment({"a": {}}, pipelinesAsCode={"enabled": True}))
     apply = recorder.named("a-pipelines-as-code-apply")
@@ -239,7 +291,7 @@ def test_a_tenants_namespaces_name_its_repositories_and_let_it_in(delivery: str)
         {"a": {"delivery": delivery}}, {"demo": DEMO}, pipelinesAsCode={"enabled": True}, **more
     )
     recorder, _ = record(settings)
-    workspace = list(yaml.safe_load_all(recorder.named("demo-apply").inputs["stdin"]))
+    workspace = list(yaml.safe_load_all(recorder.applied("demo")))
     [home] = [one for one in workspace if one["kind"] == "Namespace" and one["metadata"]["name"] == "default"]
     named = "git.example.com/demo/app git.example.com/demo/library"
     assert home["metadata"]["annotations"] == {REPOSITORIES: named}
@@ -266,7 +318,7 @@ def test_without_it_nothing_of_it_is_there() -> None:
     recorder, _ = record(environment({"a": {}}, {"demo": DEMO}))
     names = [one.name for one in recorder.registrations.values()]
     assert not [name for name in names if "as-code" in name or "repositor" in name or "pac-" in name]
-    content = recorder.named("demo-apply").inputs["stdin"]
+    content = recorder.applied("demo")
     assert "secrets" not in {
         one["resource"]
         for binding in yaml.safe_load_all(content)

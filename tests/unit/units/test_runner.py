@@ -170,6 +170,26 @@ def test_a_manifest_that_is_not_the_reviewed_one_is_refused() -> None:
     assert kubectl.applied == []
 
 
+def test_what_units_share_comes_before_the_manifest_and_is_in_its_digest(tmp_path: Path) -> None:
+    shared = tmp_path / "shared.yaml"
+    shared.write_text(yaml.safe_dump_all([manifest("ConfigMap", "shared")], explicit_start=True))
+    own = "# a heading\n" + yaml.safe_dump_all([manifest("ConfigMap", "own")], explicit_start=True)
+    asked = request(shared.read_text() + own, UNIT_SHARED=str(shared))
+    kubectl = FakeKubectl()
+    apply(kubectl, asked, own)  # type: ignore[arg-type]
+    assert {"shared", "own"} <= {one.name for one in kubectl.applied}
+
+    kubectl = FakeKubectl()
+    with shared.open("a") as file:
+        file.write("---\n")
+    with pytest.raises(UnitError, match="was asked for"):
+        apply(kubectl, asked, own)  # type: ignore[arg-type]
+    shared.unlink()
+    with pytest.raises(UnitError, match=r"shared\.yaml can't be read \(No such file.*run pulumi preview"):
+        apply(kubectl, asked, own)  # type: ignore[arg-type]
+    assert kubectl.applied == []
+
+
 def test_delete_needs_no_manifest_and_leaves_nothing() -> None:
     kubectl = FakeKubectl()
     run_apply(

@@ -1,0 +1,96 @@
+"""The runs that Git events made on a cluster, where a tenant is stopped: a command that cancels them.
+
+Pipelines as Code makes them on the tenant's cluster, and kcp knows nothing of them. Those that the syncer
+copied from kcp are never cancelled here: it would write back what kcp says.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+import pulumi
+from pulumi_command import local
+
+from components.delivery import Delivery
+from components.names import COPY, FIELD_MANAGER, OPERATOR_NAMESPACE, SUSPENDED, digest, tenant_namespace
+from components.repository_admission import STATE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from components.tenant_place import TenantPlace
+
+CANCEL_SCRIPT: Final = ".venv/bin/python -m units cancel"
+
+EVENT_RUNS: Final = f"{STATE},!{COPY}"
+"""Selector of the labels of such runs. Admission lets nobody else mark a run so, nor them as copies."""
+
+WAIT_SECONDS: Final = 300
+"""How long it may take until all have ended, and until the namespaces say that no other starts."""
+
+_UNREACHED: Final = ("unreachable", "gone")
+
+
+def environment(tenant: str, place: TenantPlace) -> dict[str, pulumi.Input[str]]:
+    """Make the environment of the command: its whole input.
+
+    Parameters
+    ----------
+    tenant
+        Name of the tenant.
+    place
+        Its place.
+    """
+    namespaces = json.dumps([tenant_namespace(place.path, one) for one in place.namespaces])
+    made: dict[str, pulumi.Input[str]] = {
+        "UNIT_NAME": f"runs of {tenant} by Git events",
+        "UNIT_SHA256": digest(namespaces),
+        "UNIT_KUBECONFIG": place.on_cluster.kubeconfig,
+        "UNIT_NAMESPACE": OPERATOR_NAMESPACE,
+        "UNIT_FIELD_MANAGER": FIELD_MANAGER,
+        "UNIT_INCARNATION": str(place.on_cluster.incarnation),
+        "UNIT_CANCEL": json.dumps(["pipelineruns.tekton.dev"]),
+        "UNIT_CANCEL_IN": namespaces,
+        "UNIT_CANCEL_SELECTOR": EVENT_RUNS,
+        "UNIT_WAIT_SECONDS": str(WAIT_SECONDS),
+    }
+    # What is handed over is changed by nobody until it is Argo CD's, and the handover comes after this: it
+    # can't be waited for. In the next delivery the command runs anew.
+    if place.on_cluster.delivery is not Delivery.HANDOVER:
+        made["UNIT_CANCEL_MARK"] = f"{SUSPENDED}=true"
+    return made
+
+
+def register_cancelling(
+    name: str, place: TenantPlace, *, parent: pulumi.Resource, after: Sequence[pulumi.Resource]
+) -> list[local.Command]:
+    """Register the command, whoever applies what is on the cluster, while the tenant is stopped.
+
+    It is registered at no other time: so it runs anew when the tenant is stopped once more, or its cluster is
+    reached again; and it has nothing to delete.
+
+    Parameters
+    ----------
+    name
+        Name of the tenant.
+    place
+        Its place.
+    parent
+        The tenant's component.
+    after
+        Its namespaces on the cluster, whose label and quota let nothing new start.
+    """
+    if not place.stopped or place.repositories is None or place.on_cluster.state in _UNREACHED:
+        return []
+    return [
+        local.Command(
+            # The cluster is a part, as it is of the namespaces' names.
+            f"{name}.{place.cluster_name}-cancel",
+            create=CANCEL_SCRIPT,
+            update=CANCEL_SCRIPT,
+            environment=environment(name, place),
+            add_previous_output_in_env=False,
+            opts=pulumi.ResourceOptions(parent=parent, depends_on=list(after or place.after)),
+        )
+    ]
