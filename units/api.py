@@ -285,6 +285,28 @@ class Api:
             headers={**_METADATA, "Content-Type": "application/merge-patch+json"},
         )
 
+    def delete(self, identity: Identity) -> None:
+        """Have an object deleted: it goes once nothing holds it. One that is gone already is no error.
+
+        Parameters
+        ----------
+        identity
+            The object.
+
+        Raises
+        ------
+        KubectlError
+            It was refused.
+        """
+        resource = self._resource(identity.api_version, identity.kind)
+        if resource is None:
+            return
+        try:
+            self._send("DELETE", resource.path(identity.namespace, identity.name), of=identity)
+        except KubectlError as error:
+            if NOT_FOUND not in error.stderr:
+                raise
+
     def pages(self, resource: str) -> Iterator[list[Manifest]]:
         """List all objects of a resource, of all namespaces, page by page: of each no more than metadata.
 

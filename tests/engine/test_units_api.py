@@ -100,6 +100,28 @@ def test_what_is_applied_is_found_and_what_is_not_there_is_not(kubectl: Kubectl)
     assert api.each(api.find, gone) == [None, None, None]
 
 
+def test_what_is_deleted_goes_or_waits_for_its_holder_and_what_is_gone_is_no_error(
+    kubectl: Kubectl, tmp_path: Path
+) -> None:
+    api = kubectl.api
+    held = run("kept", metadata={"finalizers": [FINALIZER]})
+    api.each(lambda one: api.apply(one, "test"), [run("short"), held])
+    unserved = Identity(api_version="nobody.example.com/v1", kind="Run", namespace="", name="x")
+    api.each(api.delete, [identify(run("short")), identify(held), identify(run("absent")), unserved])
+    assert api.find(identify(run("short"))) is None
+    found = api.find(identify(held))
+    assert found is not None
+    assert found["metadata"]["deletionTimestamp"]
+    let_go(kubectl, request_for(tmp_path / "kubeconfig"), LetGo(resource=RUNS, finalizer=FINALIZER))
+    assert api.find(identify(held)) is None
+
+
+def test_a_refused_deletion_says_why(kubectl: Kubectl) -> None:
+    home = Identity(api_version="v1", kind="Namespace", namespace="", name="kube-system")
+    with pytest.raises(RefusedError, match=r"Namespace kube-system: .*may not be deleted"):
+        kubectl.api.each(kubectl.api.delete, [home])
+
+
 def test_a_name_with_a_colon_is_a_name_like_any_other(kubectl: Kubectl) -> None:
     role = {
         "apiVersion": "rbac.authorization.k8s.io/v1",

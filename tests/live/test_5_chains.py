@@ -27,7 +27,7 @@ from tests.support.on_demand import ON_DEMAND
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = ON_DEMAND
+pytestmark = [ON_DEMAND, pytest.mark.timeout(2400)]
 
 STACK_FILE = ROOT / "Pulumi.dev.yaml"
 CLUSTER = "local-a"

@@ -33,6 +33,8 @@ RETENTION = "--namespace=pipeline-service-retention"
 RUNS = "pipelineruns.tekton.dev"
 STORED = int(os.environ.get("PIPELINE_SERVICE_TEST_RUNS", "60"))
 """PipelineRuns that the tenant may store, so many are pruned: more take longer, and show more."""
+LONG = pytest.mark.timeout(600 + 15 * STORED)
+"""Marks what makes or deletes so many: each takes the agent several requests, and it sends kcp 5 a second."""
 
 
 def tenant(*arguments: str, check: bool = True) -> Done:
@@ -188,6 +190,7 @@ def _retention_by_hand() -> Iterator[None]:
         suspend("false")
 
 
+@LONG
 @pytest.mark.usefixtures("_retention_by_hand")
 def test_stored_runs_are_limited_and_finished_ones_pruned_and_none_runs_again() -> None:
     # After the tests that start runs: kcp 0.28 counts what is deleted for some minutes more.
@@ -233,6 +236,7 @@ def test_stored_runs_are_limited_and_finished_ones_pruned_and_none_runs_again() 
     assert left <= pods, "a pod was started: a pruned run came back and ran again"
 
 
+@LONG
 def test_a_retired_tenant_leaves_an_export_and_nothing_else(tmp_path: Path) -> None:
     task = """
 apiVersion: tekton.dev/v1

@@ -80,8 +80,6 @@ class FakeKubectl:
                         and label in item["metadata"].get("labels", {})
                     ]
                 )
-            case ("delete", resource, "--all", *_):
-                return self._mark(resource)
             case ("delete", resource, name, *_):
                 named = [one for one in self.objects if one.name == name]
                 return self._delete([one for one in named if _serves(_plural(resource), one)])
@@ -125,15 +123,6 @@ class FakeKubectl:
                 raise KubectlError(reason)
             if self.objects.pop(identity, None) is not None:
                 self.deleted.append(identity)
-        return ""
-
-    def _mark(self, resource: str) -> str:
-        for identity in [one for one in self.objects if _serves(resource, one)]:
-            metadata = self.objects[identity]["metadata"]
-            if metadata.get("finalizers"):
-                metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-            else:
-                self._delete([identity])
         return ""
 
 
@@ -191,6 +180,14 @@ class FakeApi:
         else:
             metadata = {**there["metadata"], **patch["metadata"]}
             self._kubectl.add({**there, "metadata": metadata})
+
+    def delete(self, identity: Identity) -> None:
+        """Take an object away, or mark what a finalizer holds."""
+        metadata = self._kubectl.objects[identity]["metadata"]
+        if metadata.get("finalizers"):
+            metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        else:
+            self._kubectl._delete([identity])
 
     def pages(self, resource: str) -> Iterator[list[Object]]:
         """One object a page."""
