@@ -42,7 +42,7 @@ class TenantArgs:
     access
         Who may do what.
     shared
-        What stands in its workspace as in those of others; None: nothing.
+        What stands in its workspace as in those of others.
     incarnation
         Raised to apply anew what lies inside its workspace.
     place
@@ -55,7 +55,7 @@ class TenantArgs:
     compute_path: str
     kcp_kubeconfig: str
     access: TenantAccess
-    shared: SharedManifest | None
+    shared: SharedManifest
     incarnation: int
     place: TenantPlace
 
@@ -91,8 +91,7 @@ class Tenant(pulumi.ComponentResource):
         )
         namespaces = register_namespaces(name, place, parent=self)
         register_cancelling(name, place, parent=self, after=namespaces)
-        shared = args.shared
-        content = (shared.heading() if shared else "") + to_yaml(
+        content = args.shared.heading + to_yaml(
             manifests.own_content(
                 tenant=name,
                 export=(args.compute_path, place.cluster_name),
@@ -107,11 +106,11 @@ class Tenant(pulumi.ComponentResource):
             name,
             UnitArgs(
                 unit="tenant",
-                sha256=digest((shared.text if shared else "") + content),
+                sha256=digest(args.shared.text + content),
                 kubeconfig=args.kcp_kubeconfig,
                 workspace=place.path,
                 manifest=content,
-                shared_file=shared.file if shared else None,
+                shared_file=args.shared.file,
                 incarnation=args.incarnation,
                 lies_in=home.uid,
                 protect=place.protect,

@@ -50,10 +50,9 @@ class ClusterUnitArgs:
 
 @dataclass(frozen=True, kw_only=True)
 class SharedManifest:
-    """Objects that many units apply, the same in each.
+    """Objects that many units apply, the same in each; without arguments: none.
 
-    They stand in a file: in the state, where each unit would have them twice, they would cost more than all
-    else of it.
+    They stand in a file: in the state each unit would have them twice.
 
     Attributes
     ----------
@@ -61,17 +60,13 @@ class SharedManifest:
         The file, relative to the project's folder; another content has another name.
     text
         Its content.
-    outline
-        What it holds, line by line, for a preview.
+    heading
+        Its outline, as comments that head each unit's own manifest: so a preview shows what changes.
     """
 
-    file: str
-    text: str
-    outline: tuple[str, ...]
-
-    def heading(self) -> str:
-        """Say, ahead of a unit's own manifest, what else it applies: a preview shows what changes of it."""
-        return "".join(f"# {line}\n" for line in self.outline)
+    file: str | None = None
+    text: str = ""
+    heading: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -66,7 +66,7 @@ class LoadedEnvironment:
     folder
         Folder of the files made for this stack, relative to the project's folder.
     shared
-        By tenant with a workspace of ours: what stands in it as in those of others; None where nothing does.
+        By tenant with a workspace of ours: what stands in it as in those of others.
     images
         How images are named and pulled.
     secrets
@@ -86,7 +86,7 @@ class LoadedEnvironment:
     kubeconfigs: Mapping[str, Kubeconfig]
     prepared: Mapping[str, Mapping[str, PreparedRelease]]
     folder: Path
-    shared: Mapping[str, SharedManifest | None] = field(default_factory=dict)
+    shared: Mapping[str, SharedManifest] = field(default_factory=dict)
     images: Images = field(default_factory=Images)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     gateway: GatewaySources = field(default_factory=GatewaySources)
@@ -202,8 +202,8 @@ def load(project: Path | None = None) -> LoadedEnvironment:
         github_app=github_app,
         results=results,
     )
-    for shared in {one.file: one for one in environment.shared.values() if one}.values():
-        write_atomic(root / shared.file, shared.text)
+    for file, text in {one.file: one.text for one in environment.shared.values() if one.file}.items():
+        write_atomic(root / file, text)
     if not pulumi.runtime.is_dry_run():
         for name, kubeconfig in targets.items():
             text = (kubeconfig.at_kcp() if name == KCP_TARGET else kubeconfig).render()

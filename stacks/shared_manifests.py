@@ -13,12 +13,13 @@ from stacks.mapping_pipelines_as_code import repository_rules
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from components.pipelines_as_code import RepositoryRules
     from stacks.settings import EnvironmentSettings
 
 _SHORT: Final = 12
 
 
-def shared_manifests(settings: EnvironmentSettings, folder: Path) -> dict[str, SharedManifest | None]:
+def shared_manifests(settings: EnvironmentSettings, folder: Path) -> dict[str, SharedManifest]:
     """Make what stands in the workspaces of several tenants.
 
     Parameters
@@ -31,21 +32,28 @@ def shared_manifests(settings: EnvironmentSettings, folder: Path) -> dict[str, S
     Returns
     -------
     dict
-        By tenant; None where nothing does. Of an external one nothing is ours.
+        By tenant; without external ones, whose workspaces aren't ours.
     """
-    # Most tenants share the very same: each different one is made once.
-    made: dict[tuple[object, bool], SharedManifest | None] = {}
-    found: dict[str, SharedManifest | None] = {}
-    for name, tenant in settings.tenants.items():
-        if tenant.external:
-            continue
-        rules = repository_rules(settings, tenant.cluster)
-        key = (rules, tenant.inactive)
-        if key not in made:
-            made[key] = None
-            if content := shared_content(rules, suspended=tenant.inactive):
-                text = to_yaml(content)
-                file = folder / f"tenants-{digest(text)[:_SHORT]}.yaml"
-                made[key] = SharedManifest(file=str(file), text=text, outline=outline(content))
-        found[name] = made[key]
-    return found
+    needs = {
+        name: (repository_rules(settings, tenant.cluster), tenant.inactive)
+        for name, tenant in settings.tenants.items()
+        if not tenant.external
+    }
+    # Most tenants need the very same, which is made once.
+    made = {
+        (rules, suspended): _made(rules, folder, suspended=suspended)
+        for rules, suspended in set(needs.values())
+    }
+    return {name: made[need] for name, need in needs.items()}
+
+
+def _made(rules: RepositoryRules | None, folder: Path, *, suspended: bool) -> SharedManifest:
+    content = shared_content(rules, suspended=suspended)
+    if not content:
+        return SharedManifest()
+    text = to_yaml(content)
+    return SharedManifest(
+        file=str(folder / f"tenants-{digest(text)[:_SHORT]}.yaml"),
+        text=text,
+        heading="".join(f"# {line}\n" for line in outline(content)),
+    )

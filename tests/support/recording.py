@@ -261,7 +261,7 @@ def record(settings: EnvironmentSettings) -> tuple[Recorder, EnvironmentOutputs]
     """Compose an environment, and give what was registered."""
     recorder = start_engine()
     made = loaded(settings)
-    recorder.shared = {one.file: one.text for one in made.shared.values() if one}
+    recorder.shared = {one.file: one.text for one in made.shared.values() if one.file}
     outputs: list[EnvironmentOutputs] = []
 
     @pulumi.runtime.test  # type: ignore[untyped-decorator]

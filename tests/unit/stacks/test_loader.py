@@ -189,7 +189,7 @@ def test_kubeconfigs_are_written_for_their_owner_alone_and_only_outside_previews
 def test_what_tenants_share_is_written_in_previews_too(project: Path) -> None:
     engine({**FULL, "tenants": {"t": {"cluster": "a"}, "u": {"cluster": "a"}}}, preview=True)
     shared = load().shared
-    assert shared["t"] is not None
+    assert shared["t"].file is not None
     assert shared["t"] == shared["u"]
     file = project / shared["t"].file
     assert file.read_text() == shared["t"].text
