@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
+    from stacks.gateway_settings import TlsSettings
     from stacks.partial import Entry
+    from stacks.sections import SecretReference
 
 _PRIVATE_KEY: Final = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----\n?", re.DOTALL
@@ -27,16 +29,19 @@ Extension = TypeVar("Extension", bound=x509.ExtensionType)
 
 
 def read_server_certificate(
-    key: str | None, place: Sequence[str], hosts: Sequence[str], values: Entry
+    reference: SecretReference | TlsSettings | None,
+    place: Sequence[str],
+    hosts: Sequence[str],
+    values: Entry,
 ) -> tuple[tuple[str, str] | None, list[Problem]]:
     """Read a server's certificate and key, PEM in any order; nothing of their value is ever told.
 
     Parameters
     ----------
-    key
-        The secret key; None where the settings name none.
+    reference
+        What the settings say of it; without a secret key there is nothing to read.
     place
-        Path of the key under which the settings name that.
+        Path of the key under which they say that.
     hosts
         The DNS names that the certificate must have.
     values
@@ -47,6 +52,7 @@ def read_server_certificate(
     tuple
         The certificate with its chain, and its key, where they can be used; and what is wrong with them.
     """
+    key = None if reference is None else reference.secret
     if key is None:
         return None, []
     try:

@@ -68,8 +68,9 @@ def read_gateway(
     bundle = None
     if not gateway.clusters:
         return GatewaySources(), []
-    key = None if gateway.tls is None else gateway.tls.secret
-    certificate, problems = read_server_certificate(key, ["gateway", "tls"], [str(gateway.host)], values)
+    certificate, problems = read_server_certificate(
+        gateway.tls, ["gateway", "tls"], [str(gateway.host)], values
+    )
     if gateway.mutual_tls is not None:
         place = ["gateway", "mutualTls"]
         text, wrong = read_secret(gateway.mutual_tls, place, root, values)

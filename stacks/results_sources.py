@@ -67,10 +67,9 @@ def read_results(settings: EnvironmentSettings, values: Entry) -> tuple[ResultsS
                 )
             )
     hosts = sorted({entry.host for entry in entries.values()})
-    pairs: list[tuple[str, str] | None] = []
-    for reference, name, names in ((results.tls, "tls", hosts), (results.server_tls, "serverTls", [SERVER])):
-        secret = None if reference is None else reference.secret
-        pair, wrong = read_server_certificate(secret, ["tekton", "results", name], names, values)
-        pairs.append(pair)
-        problems += wrong
-    return ResultsSources(tls=pairs[0], server_tls=pairs[1]), problems
+    place = ("tekton", "results")
+    tls, wrong = read_server_certificate(results.tls, [*place, "tls"], hosts, values)
+    server_tls, servers_wrong = read_server_certificate(
+        results.server_tls, [*place, "serverTls"], [SERVER], values
+    )
+    return ResultsSources(tls=tls, server_tls=server_tls), [*problems, *wrong, *servers_wrong]
