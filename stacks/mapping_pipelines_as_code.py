@@ -30,14 +30,6 @@ _PINNED_API: Final = "PAC_GIT_PROVIDER_TOKEN_APIURL"
 """Variable that decides where the App's credentials are sent. Without it a header of the event does, and
 before its signature is looked at (pkg/provider/github/parse_payload.go)."""
 
-_CONSOLE_KEYS: Final = (
-    "custom-console-name",
-    "custom-console-url",
-    "custom-console-url-pr-details",
-    "custom-console-url-pr-tasklog",
-    "custom-console-url-namespace",
-)
-
 _WEBHOOK_RESOURCES: Final = {
     "requests": {"cpu": "10m", "memory": "64Mi"},
     "limits": {"memory": "256Mi"},
@@ -151,22 +143,24 @@ def tenant_repositories(settings: EnvironmentSettings, tenant: str) -> TenantRep
     )
 
 
-def _console(settings: ConsoleSettings | None) -> dict[str, str]:
+def _console(console: ConsoleSettings | None) -> dict[str, str]:
     """Say where reports link to; what has no page of its own leads to the one next above it.
 
     Pipelines as Code makes a link of each, and of one that isn't set it makes up a host (pkg/consoleui).
     """
-    if settings is None:
-        return dict.fromkeys(_CONSOLE_KEYS, "")
-    run_url = settings.run_url or settings.url
-    values = (
-        settings.name,
-        settings.url,
-        run_url,
-        settings.task_log_url or run_url,
-        settings.namespace_url or settings.url,
-    )
-    return dict(zip(_CONSOLE_KEYS, values, strict=True))
+    name = url = run_url = task_log_url = namespace_url = ""
+    if console is not None:
+        name, url = console.name, console.url
+        run_url = console.run_url or url
+        task_log_url = console.task_log_url or run_url
+        namespace_url = console.namespace_url or url
+    return {
+        "custom-console-name": name,
+        "custom-console-url": url,
+        "custom-console-url-pr-details": run_url,
+        "custom-console-url-pr-tasklog": task_log_url,
+        "custom-console-url-namespace": namespace_url,
+    }
 
 
 def _environment(settings: PipelinesAsCodeSettings) -> dict[str, str]:
