@@ -13,6 +13,7 @@ from components import argocd_manifests
 from components.delivery import Delivery
 from components.names import FIELD_MANAGER, OPERATOR_NAMESPACE, SYNCER_NAMESPACE, digest
 from components.syncer_manifests import AGENT, KUBECONFIG_DIGEST
+from components.unit import RUN
 from releases.argocd import NAMESPACE
 
 if TYPE_CHECKING:
@@ -20,10 +21,9 @@ if TYPE_CHECKING:
 
     from components.kubernetes_object import Manifest
 
-_RUN: Final = ".venv/bin/python -m units"
-DELIVER_SCRIPT: Final = f"{_RUN} deliver"
-UNDELIVER_SCRIPT: Final = f"{_RUN} undeliver"
-PLACE_SCRIPT: Final = f"{_RUN} place"
+DELIVER_SCRIPT: Final = f"{RUN} deliver"
+UNDELIVER_SCRIPT: Final = f"{RUN} undeliver"
+PLACE_SCRIPT: Final = f"{RUN} place"
 
 _APPLICATION: Final = f"{NAMESPACE}/{argocd_manifests.APPLICATION}"
 """Namespace and name of Argo CD's Application for the cluster's folder."""

@@ -15,13 +15,14 @@ from pulumi_command import local
 from components.delivery import Delivery
 from components.names import COPY, FIELD_MANAGER, OPERATOR_NAMESPACE, SUSPENDED, digest, tenant_namespace
 from components.repository_admission import STATE
+from components.unit import RUN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from components.tenant_place import TenantPlace
 
-CANCEL_SCRIPT: Final = ".venv/bin/python -m units cancel"
+CANCEL_SCRIPT: Final = f"{RUN} cancel"
 
 EVENT_RUNS: Final = f"{STATE},!{COPY}"
 """Selector of the labels of such runs. Admission lets nobody else mark a run so, nor them as copies."""
@@ -33,7 +34,7 @@ _UNREACHED: Final = ("unreachable", "gone")
 
 
 def environment(tenant: str, place: TenantPlace) -> dict[str, pulumi.Input[str]]:
-    """Make the environment of the command: its whole input.
+    """Make the environment of the command, which is its whole input.
 
     Parameters
     ----------
@@ -55,8 +56,8 @@ def environment(tenant: str, place: TenantPlace) -> dict[str, pulumi.Input[str]]
         "UNIT_CANCEL_SELECTOR": EVENT_RUNS,
         "UNIT_WAIT_SECONDS": str(WAIT_SECONDS),
     }
-    # What is handed over is changed by nobody until it is Argo CD's, and the handover comes after this: it
-    # can't be waited for. In the next delivery the command runs anew.
+    # During a handover nobody changes the namespaces, so their label can't be waited for. In the delivery
+    # that comes next it is: a changed input, so the command runs again.
     if place.on_cluster.delivery is not Delivery.HANDOVER:
         made["UNIT_CANCEL_MARK"] = f"{SUSPENDED}=true"
     return made
@@ -64,11 +65,11 @@ def environment(tenant: str, place: TenantPlace) -> dict[str, pulumi.Input[str]]
 
 def register_cancelling(
     name: str, place: TenantPlace, *, parent: pulumi.Resource, after: Sequence[pulumi.Resource]
-) -> list[local.Command]:
+) -> None:
     """Register the command, whoever applies what is on the cluster, while the tenant is stopped.
 
-    It is registered at no other time: so it runs anew when the tenant is stopped once more, or its cluster is
-    reached again; and it has nothing to delete.
+    It is registered at no other time. So it runs anew when the tenant is stopped once more, or its cluster is
+    reached again. It has nothing to delete.
 
     Parameters
     ----------
@@ -79,18 +80,17 @@ def register_cancelling(
     parent
         The tenant's component.
     after
-        Its namespaces on the cluster, whose label and quota let nothing new start.
+        Its namespaces on the cluster, whose label and quota let nothing new start; none where Argo CD
+        applies them.
     """
     if not place.stopped or place.repositories is None or place.on_cluster.state in _UNREACHED:
-        return []
-    return [
-        local.Command(
-            # The cluster is a part, as it is of the namespaces' names.
-            f"{name}.{place.cluster_name}-cancel",
-            create=CANCEL_SCRIPT,
-            update=CANCEL_SCRIPT,
-            environment=environment(name, place),
-            add_previous_output_in_env=False,
-            opts=pulumi.ResourceOptions(parent=parent, depends_on=list(after or place.after)),
-        )
-    ]
+        return
+    local.Command(
+        # The cluster is a part, as it is of the namespaces' names.
+        f"{name}.{place.cluster_name}-cancel",
+        create=CANCEL_SCRIPT,
+        update=CANCEL_SCRIPT,
+        environment=environment(name, place),
+        add_previous_output_in_env=False,
+        opts=pulumi.ResourceOptions(parent=parent, depends_on=list(after or place.after)),
+    )

@@ -16,10 +16,10 @@ from components.names import FIELD_MANAGER, OPERATOR_NAMESPACE
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-_RUN: Final = ".venv/bin/python -m units"
-APPLY_SCRIPT: Final = f"{_RUN} apply"
-WAIT_SCRIPT: Final = f"{_RUN} wait"
-DELETE_SCRIPT: Final = f"{_RUN} delete"
+RUN: Final = ".venv/bin/python -m units"
+APPLY_SCRIPT: Final = f"{RUN} apply"
+WAIT_SCRIPT: Final = f"{RUN} wait"
+DELETE_SCRIPT: Final = f"{RUN} delete"
 """The scripts are constant: what varies is in the environment or on standard input, where it shows."""
 
 

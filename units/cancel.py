@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from units.errors import UNSERVED, KubectlError, UnitError
 from units.manifest import Identity, identify
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 _CANCELLED: Final = "Cancelled"
 
 _GRACEFULLY: Final = "CancelledRunFinally"
-"""How runs of Pipelines as Code are cancelled, by itself, too. One that is `Cancelled` its watcher may report
-before it has ended, as a success, and dies of one that Tekton hasn't looked at (v0.37.0, pkg/reconciler)."""
+"""How runs of Pipelines as Code are cancelled: docs/adr/0011-pipelines-as-code.md says why."""
 
 _PARTS: Final = {"TaskRun": "TaskRunCancelled", "CustomRun": "RunCancelled"}
-"""How the parts of a run are cancelled, by their kind: those that it begins even as it ends (`finally`)."""
+"""How the parts of a run are cancelled, by their kind: those that it begins as it ends (`finally`)."""
 
 _ROUNDS: Final = 5
+"""How often a unit tries to cancel what changes meanwhile."""
 
 _PAUSE_SECONDS: Final = 1.0
 _SETTLED_SECONDS: Final = 2.0
@@ -114,7 +114,7 @@ def cancel(kubectl: Kubectl, request: Request) -> int:
 def cancel_until_ended(kubectl: Kubectl, request: Request, what: Cancelling) -> str:
     """Cancel what isn't finished on a cluster, until all has ended and nothing new can start.
 
-    It is looked at again and again: whoever keeps a queue starts the next one when one ends, maybe one that
+    It looks again and again, since whoever keeps a queue starts the next one when one ends, maybe one that
     was just cancelled.
 
     Parameters
@@ -137,13 +137,13 @@ def cancel_until_ended(kubectl: Kubectl, request: Request, what: Cancelling) -> 
         In time it didn't come to that: what is left, and why.
     """
     begun = time.monotonic()
-    closed: float | None = None
-    told: set[Identity] = set()
+    closed_at: float | None = None
+    cancelled: set[Identity] = set()
     while True:
-        # First this: whatever was let in before it is listed after it.
+        # The namespaces first: so whatever they let in until now is among the runs.
         unmarked = _unmarked(kubectl, what)
         now = time.monotonic()
-        closed = None if unmarked else closed or now
+        closed_at = None if unmarked else closed_at or now
         left = [
             run
             for namespace in what.namespaces
@@ -151,14 +151,15 @@ def cancel_until_ended(kubectl: Kubectl, request: Request, what: Cancelling) -> 
                 kubectl, request, f"--namespace={namespace}", f"--selector={what.selector}"
             )
         ]
-        if not left and closed is not None and now - closed >= _SETTLED_SECONDS:
-            return f"{request.name}: {len(told)} cancelled"
-        fresh = [run for run in left if _status(run) not in (_CANCELLED, _GRACEFULLY)]
+        if not left and closed_at is not None and now - closed_at >= _SETTLED_SECONDS:
+            return f"{request.name}: {len(cancelled)} cancelled"
+        ending = [run for run in left if _status(run) in (_CANCELLED, _GRACEFULLY)]
+        others = [run for run in left if run not in ending]
         # Tekton ends the parts of a run by itself, but for those that no pod may start for any more.
-        parts = [part for run in left if run not in fresh for part in _parts(kubectl, run)]
-        asked = [(run, _GRACEFULLY) for run in fresh] + [(part, _PARTS[part["kind"]]) for part in parts]
-        refused = _cancel(kubectl, request, asked)
-        told |= set(map(identify, fresh))
+        parts = [part for run in ending for part in _parts(kubectl, run)]
+        statuses = [(run, _GRACEFULLY) for run in others] + [(part, _PARTS[part["kind"]]) for part in parts]
+        refused = _cancel(kubectl, request, statuses)
+        cancelled |= set(map(identify, others))
         if (unmarked or left) and now - begun >= request.wait_seconds:
             problems = "; ".join(_problems(request, what, unmarked, left, refused))
             raise UnitError(f"{request.name}: {problems}")
@@ -209,8 +210,8 @@ def _parts(kubectl: Kubectl, run: Manifest) -> list[Manifest]:
     return [part for part in found if part and _is_unfinished(part) and _status(part) != _PARTS[part["kind"]]]
 
 
-def _cancel(kubectl: Kubectl, request: Request, items: Sequence[tuple[Manifest, str]]) -> str:
-    """Give objects the status by which they are cancelled; give what was refused."""
+def _cancel(kubectl: Kubectl, request: Request, statuses: Sequence[tuple[Manifest, str]]) -> str:
+    """Give each object the status by which it is cancelled; return what was refused."""
     cancelled = [
         {
             "apiVersion": item["apiVersion"],
@@ -218,7 +219,7 @@ def _cancel(kubectl: Kubectl, request: Request, items: Sequence[tuple[Manifest, 
             "metadata": {key: item["metadata"][key] for key in ("name", "namespace", "resourceVersion")},
             "spec": {"status": status},
         }
-        for item, status in items
+        for item, status in statuses
     ]
     try:
         kubectl.api.each(lambda one: kubectl.api.apply(one, request.field_manager), cancelled, patient=False)
@@ -230,7 +231,7 @@ def _cancel(kubectl: Kubectl, request: Request, items: Sequence[tuple[Manifest, 
 
 
 def _unfinished(kubectl: Kubectl, request: Request, *where: str) -> list[Manifest]:
-    found: list[dict[str, Any]] = []
+    found: list[Manifest] = []
     for resource in request.cancel:
         try:
             listed = kubectl.get(resource, *where)
