@@ -38,7 +38,7 @@ _PREFIX: Final = "pipeline-service:"
 _COMMAND: Final = "command:local:Command"
 _RELEASE: Final = "pipeline-service:release:Release"
 _EVENTS: Final = ("pipeline-service:gateway:Gateway", "pipeline-service:events:EventsListener")
-"""They name other clusters and tenants, so a clone's are no others' written again: the clones have none."""
+"""They name all clusters and tenants, so that they can't be cloned for one: the projects have none."""
 
 _MANY_CLUSTERS: Final = 5
 _ONE, _MANY, _BARE, _FIVE = "one cluster", "many tenants", "no releases", "five clusters"

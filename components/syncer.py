@@ -121,6 +121,7 @@ class Syncer(pulumi.ComponentResource):
             depends_on=[secret, *ground, *published],
         )
         self.running: tuple[pulumi.Resource, ...] = tuple(agent) or (self,)
-        """The agent, which needs all the rest: what depends on the component names each of its resources in
-        the state, what depends on this one names one. Where Argo CD runs the agent, the component."""
+        """For others to depend on: the agent, which is made last; where Argo CD runs it, the component.
+
+        A dependency on a component names each of its resources in the state, for every tenant anew."""
         self.register_outputs({"agent": args.cluster_name})

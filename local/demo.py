@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from stacks.tenant_settings import TenantSettings
 
 TENANT = "demo"
-"""Whose demonstrations they are, where no other is named."""
+"""The tenant, where no other is named."""
 SECONDS = 300.0
 """How long the run may take: the images are there, so this is a hundred times what it needs."""
 

@@ -25,7 +25,7 @@ Rate = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 
 
 def _with_exposure_node_port(value: int | None, info: ValidationInfo) -> int | None:
-    # Of an exposure that is none there is none here, and only that is to be mended.
+    # An exposure that can't be read is missing from the data, and told by itself.
     if value is not None and info.data.get("exposure", Exposure.NODE_PORT) != Exposure.NODE_PORT:
         refuse("nodePort is for exposure: nodePort", "take it out, or write exposure: nodePort")
     return value
@@ -39,7 +39,7 @@ ChosenNodePort = Annotated[
         description="Port on every node, with exposure nodePort; none: the cluster chooses one.",
     ),
 ]
-"""The node port of a model that has its `exposure` before it."""
+"""The node port of a model whose field `exposure` comes before it."""
 
 BODY_LIMIT_MIN: Final = 1024
 BODY_LIMIT_MAX: Final = 25 * 1024 * 1024
