@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 CANCEL_SCRIPT: Final = f"{RUN} cancel"
 
 EVENT_RUNS: Final = f"{STATE},!{COPY}"
-"""Selector of the labels of such runs. Admission lets nobody else mark a run so, nor them as copies."""
+"""Selector of such runs: admission keeps the first label for them, and the second from them."""
 
 WAIT_SECONDS: Final = 300
 """How long it may take until all have ended, and until the namespaces say that no other starts."""

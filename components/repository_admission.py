@@ -28,7 +28,7 @@ _REPOSITORY_POLICY: Final = "pipeline-service-repositories"
 _RUN_POLICY: Final = "pipeline-service-repository-runs"
 
 STATE: Final = f"{REPOSITORY_GROUP}/state"
-"""Label and annotation of every run that Pipelines as Code made, and on tenants' namespaces of no other."""
+"""Label and annotation of every run that Pipelines as Code made, and of no other in tenants' namespaces."""
 
 _MARKS: Final = (STATE, f"{REPOSITORY_GROUP}/execution-order")
 """Labels and annotations by which Pipelines as Code finds the runs that it made."""

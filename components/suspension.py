@@ -25,9 +25,9 @@ _STARTS_NOTHING: Final = (
 def suspension_policy() -> Manifest:
     """Make the policy that refuses PipelineRuns, whoever makes them: the syncer, or what takes Git events.
 
-    Nor may a pending one be let go: it would start. So would one that was cancelled and hasn't ended yet,
-    which Pipelines as Code's watcher lets go when it is next in its queue (v0.37.0, pkg/reconciler).
-    TaskRuns are let through, so that a run that has started can finish.
+    Nor may a pending one be let go, or one that was cancelled and hasn't ended yet: both would start
+    (docs/adr/0011-pipelines-as-code.md: its queue). TaskRuns are let through, so that a run that has started
+    can finish.
     """
     return {
         "apiVersion": _API_VERSION,

@@ -26,7 +26,7 @@ class Report(Facts):
     warnings
         What should be looked at.
     notices
-        What the settings say that this version doesn't act on yet, or that may not be meant so.
+        What is told of settings that are right: not acted on yet, or maybe not meant so.
     environment
         What the environment would contain; None where there are problems.
     """

@@ -1,4 +1,4 @@
-"""What settings say that this version doesn't act on yet, or that does what somebody may not have meant."""
+"""What is told of settings that are right: not acted on yet, or with an effect that may not be meant."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NO_CONSOLE: Final = (
 
 
 def notices(settings: EnvironmentSettings) -> list[str]:
-    """List what every preview tells: what is given and not acted on, or may not be meant so.
+    """List what every preview tells.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def notices(settings: EnvironmentSettings) -> list[str]:
 
 
 def remarks(settings: EnvironmentSettings) -> list[str]:
-    """List what is told to whoever asks, and not at every preview, since nothing is lost by it.
+    """List what only `validate` tells, since nothing is lost by it.
 
     Parameters
     ----------

@@ -10,16 +10,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FRAMES: Final = 11
-"""Five of the SDK, and ours from an object in a tenant's namespace out to the composition."""
+"""How many are kept: five of the SDK, and ours from an object in a tenant's namespace to the composition."""
 
 
 @contextmanager
 def short_stack_traces() -> Iterator[None]:
     """Leave out of what the SDK records how the engine started the program.
 
-    These frames are the same for every resource and more than half of its trace: a fifth of a tenant's state.
-    They name folders of the machine that happened to deploy. What is raised inside is told whole, since
-    Python cuts a traceback only where it writes it.
+    These frames are the same for every resource, are more than half of its trace, and name folders of the
+    machine that happened to deploy. What is raised inside is told whole, since Python cuts a traceback only
+    where it writes it.
     """
     sys.tracebacklimit = _FRAMES
     try:

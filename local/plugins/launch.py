@@ -21,7 +21,7 @@ def main() -> None:
             f"usage: {sys.argv[0]} (kubernetes|command) [flags] ENGINE_ADDRESS; run by the Pulumi engine"
         )
 
-    _leave_out("pulumi", "pulumi.runtime")
+    _skip_init("pulumi", "pulumi.runtime")
     from local.plugins.protocol.server import serve  # noqa: PLC0415 (needs the path above)
 
     if plugin == "kubernetes":
@@ -34,10 +34,10 @@ def main() -> None:
         serve(CommandProvider, address, parent)
 
 
-def _leave_out(*packages: str) -> None:
-    """Let what lies in packages be imported without what they import themselves.
+def _skip_init(*packages: str) -> None:
+    """Let modules of packages be imported without the packages' own `__init__`.
 
-    The protocol's generated modules lie in the SDK, which would take a third of a plugin's start.
+    The protocol's generated modules lie in the SDK, whose import would be a third of a plugin's start.
     """
     for package in packages:
         spec = find_spec(package)
