@@ -331,7 +331,7 @@ def _pod(workload: Workload, pods: HaproxyPods) -> dict[str, Any]:
         "enableServiceLinks": False,
         # Longer than it waits for its last events: it ends by itself.
         "terminationGracePeriodSeconds": _LEAVING_SECONDS + DRAIN_SECONDS + 5,
-        "securityContext": pod_security(pods.user, reads_secrets=True),
+        "securityContext": pod_security(pods.user, fs_group=True),
         "topologySpreadConstraints": [
             {
                 "maxSkew": 1,

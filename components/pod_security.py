@@ -5,19 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 
-def pod_security(user: int | None, *, reads_secrets: bool = False) -> dict[str, Any]:
+def pod_security(user: int | None, *, fs_group: bool = False) -> dict[str, Any]:
     """Make the security context of a pod.
 
     Parameters
     ----------
     user
         As whom it runs; None: as whom the cluster says, as OpenShift does.
-    reads_secrets
-        Whether it has volumes whose files only their group may read.
+    fs_group
+        Whether its volumes' files belong to its group, since nobody else may read them.
     """
-    own = {} if user is None else {"runAsUser": user, "runAsGroup": user}
-    files = {} if user is None or not reads_secrets else {"fsGroup": user}
-    return {"runAsNonRoot": True, **own, **files, "seccompProfile": {"type": "RuntimeDefault"}}
+    runs_as: dict[str, int] = {}
+    if user is not None:
+        runs_as = {"runAsUser": user, "runAsGroup": user, **({"fsGroup": user} if fs_group else {})}
+    return {"runAsNonRoot": True, **runs_as, "seccompProfile": {"type": "RuntimeDefault"}}
 
 
 def container_security() -> dict[str, Any]:

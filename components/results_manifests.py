@@ -369,7 +369,7 @@ def _pod(pods: ReaderPods) -> Manifest:
         **pulls_with(pods.pull_secret),
         "serviceAccountName": _READER,
         "enableServiceLinks": False,
-        "securityContext": pod_security(pods.user, reads_secrets=True),
+        "securityContext": pod_security(pods.user, fs_group=True),
         "containers": [
             {
                 "name": _READER,

@@ -287,10 +287,12 @@ def test_what_tenants_share_stands_in_a_file_and_is_outlined_to_each_preview() -
     assert "ValidatingAdmissionPolicy pipeline-service-repositories" in shared
     outline = [line for line in apply["stdin"].splitlines() if line.startswith("# ")]
     assert {" ".join(line.split()[1:3]) for line in outline if not line.startswith("#   ")} == shared
-    viewers = outline.index(
-        next(line for line in outline if line.startswith("# ClusterRole pipeline-service:viewer "))
-    )
-    assert outline[viewers + 1].startswith("#   allows get, list, watch: ")
+    [viewer] = [
+        place
+        for place, line in enumerate(outline)
+        if line.startswith("# ClusterRole pipeline-service:viewer ")
+    ]
+    assert outline[viewer + 1].startswith("#   allows get, list, watch: ")
     # The state would have it twice for each tenant: docs/performance.md.
     assert len(apply["stdin"]) < len(text)
 
