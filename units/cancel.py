@@ -25,7 +25,8 @@ _CANCELLED: Final = "Cancelled"
 
 _GRACEFULLY: Final = "CancelledRunFinally"
 """How runs of Pipelines as Code are cancelled, by itself, too. One that is `Cancelled` its watcher may report
-before it has ended, as a success, and dies of one that Tekton hasn't looked at (v0.37.0, pkg/reconciler)."""
+before it has ended, as a success, and dies of one that Tekton hasn't looked at (v0.37.0, pkg/reconciler). A
+run that waits for a part which nobody ends is `Cancelled` nevertheless, once half of the time is over."""
 
 _PARTS: Final = {"TaskRun": "TaskRunCancelled", "CustomRun": "RunCancelled"}
 """How the parts of a run are cancelled, by their kind: those that it begins even as it ends (`finally`)."""
@@ -154,9 +155,15 @@ def cancel_until_ended(kubectl: Kubectl, request: Request, what: Cancelling) -> 
         if not left and closed is not None and now - closed >= _SETTLED_SECONDS:
             return f"{request.name}: {len(told)} cancelled"
         fresh = [run for run in left if _status(run) not in (_CANCELLED, _GRACEFULLY)]
+        late = now - begun >= request.wait_seconds / 2
+        waiting = [run for run in left if late and _status(run) == _GRACEFULLY]
         # Tekton ends the parts of a run by itself, but for those that no pod may start for any more.
-        parts = [part for run in left if run not in fresh for part in _parts(kubectl, run)]
-        asked = [(run, _GRACEFULLY) for run in fresh] + [(part, _PARTS[part["kind"]]) for part in parts]
+        parts = _parts(kubectl, [run for run in left if run not in fresh])
+        asked = [
+            *((run, _GRACEFULLY) for run in fresh),
+            *((run, _CANCELLED) for run in waiting),
+            *((part, _PARTS[part["kind"]]) for part in parts),
+        ]
         refused = _cancel(kubectl, request, asked)
         told |= set(map(identify, fresh))
         if (unmarked or left) and now - begun >= request.wait_seconds:
@@ -192,20 +199,20 @@ def _unmarked(kubectl: Kubectl, what: Cancelling) -> list[str]:
     ]
 
 
-def _parts(kubectl: Kubectl, run: Manifest) -> list[Manifest]:
-    """List the parts of a run that are not finished, nor cancelled."""
-    found = [
-        kubectl.api.find(
-            Identity(
-                api_version=part["apiVersion"],
-                kind=part["kind"],
-                namespace=run["metadata"]["namespace"],
-                name=part["name"],
-            )
+def _parts(kubectl: Kubectl, runs: Iterable[Manifest]) -> list[Manifest]:
+    """List the parts of runs that are not finished, nor cancelled."""
+    named = [
+        Identity(
+            api_version=part["apiVersion"],
+            kind=part["kind"],
+            namespace=run["metadata"]["namespace"],
+            name=part["name"],
         )
+        for run in runs
         for part in run.get("status", {}).get("childReferences", [])
         if part["kind"] in _PARTS
     ]
+    found = kubectl.api.each(kubectl.api.find, named)
     return [part for part in found if part and _is_unfinished(part) and _status(part) != _PARTS[part["kind"]]]
 
 
