@@ -1,7 +1,7 @@
 """The runs that Git events made on a cluster, where a tenant is stopped: a command that cancels them.
 
 Pipelines as Code makes them on the tenant's cluster, and kcp knows nothing of them. Those that the syncer
-copied from kcp are never cancelled here: it would write back what kcp says.
+copied from kcp are never cancelled here: their unit does that in kcp, and an external tenant's are its own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pulumi
 from pulumi_command import local
 
 from components.delivery import Delivery
-from components.names import COPY, FIELD_MANAGER, OPERATOR_NAMESPACE, SUSPENDED, digest, tenant_namespace
+from components.names import FIELD_MANAGER, OPERATOR_NAMESPACE, SUSPENDED, digest, tenant_namespace
 from components.repository_admission import STATE
 from components.unit import RUN
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 CANCEL_SCRIPT: Final = f"{RUN} cancel"
 
-EVENT_RUNS: Final = f"{STATE},!{COPY}"
-"""Selector of such runs: admission keeps the first label for them, and the second from them."""
+EVENT_RUNS: Final = STATE
+"""Selector of such runs: admission lets nobody else give a run this label."""
 
 WAIT_SECONDS: Final = 300
 """How long it may take until all have ended, and until the namespaces say that no other starts."""
@@ -57,8 +57,9 @@ def environment(tenant: str, place: TenantPlace) -> dict[str, pulumi.Input[str]]
         "UNIT_WAIT_SECONDS": str(WAIT_SECONDS),
     }
     # During a handover nobody changes the namespaces, so their label can't be waited for. In the delivery
-    # that comes next it is: a changed input, so the command runs again.
-    if place.on_cluster.delivery is not Delivery.HANDOVER:
+    # that comes next it is: a changed input, so the command runs again. Where Pipelines as Code was switched
+    # off, no other run starts anyhow.
+    if place.repositories is not None and place.on_cluster.delivery is not Delivery.HANDOVER:
         made["UNIT_CANCEL_MARK"] = f"{SUSPENDED}=true"
     return made
 
@@ -83,7 +84,7 @@ def register_cancelling(
         Its namespaces on the cluster, whose label and quota let nothing new start; none where Argo CD
         applies them.
     """
-    if not place.stopped or place.repositories is None or place.on_cluster.state in _UNREACHED:
+    if not place.stopped or place.on_cluster.state in _UNREACHED:
         return
     local.Command(
         # The cluster is a part, as it is of the namespaces' names.

@@ -86,7 +86,7 @@ def _repository_policy(rules: RepositoryRules) -> Manifest:
 
 def _run_policy(rules: RepositoryRules) -> Manifest:
     accounts = [f"system:serviceaccount:{rules.namespace}:{account}" for account in (CONTROLLER, WATCHER)]
-    rules_of_runs = (_marks_rule(accounts), _run_of_own_rule(accounts), _no_copy_rule())
+    rules_of_runs = (_marks_rule(accounts), _run_of_own_rule(accounts), _no_copy_rule(), _managed_rule())
     policy = _policy(_RUN_POLICY, "pipelineruns", rules_of_runs)
     policy["spec"]["matchConstraints"]["namespaceSelector"] = {
         "matchExpressions": [{"key": TENANT, "operator": "Exists"}]
@@ -295,13 +295,23 @@ def _run_of_own_rule(accounts: Sequence[str]) -> _Rule:
 
 
 def _no_copy_rule() -> _Rule:
-    # What stands in Git names its labels. By these the agent finds its copy of a run, whatever its workspace,
-    # anywhere on the cluster; and what is a copy isn't cancelled there (components.event_runs).
+    # What stands in Git names its labels, and a run of a workspace may bear the name of one that is there. By
+    # these labels the agent finds its copy of a run anywhere on the cluster, and whoever cancels or counts
+    # runs tells by them whose they are.
     return {}, _validation(
-        "!variables.ours || request.operation != 'CREATE'"
-        f" || variables.labels.all(one, !one.startsWith('{SYNCER_GROUP}/'))",
+        f"!('{STATE}' in variables.labelsBefore || variables.ours && request.operation == 'CREATE')"
+        f" || variables.labels.all(one, !one.startsWith('{SYNCER_GROUP}/') || one in variables.labelsBefore)",
         None,
-        f"only the syncer labels its copies: take the labels of {SYNCER_GROUP}/ off the run in Git",
+        f"a run by a Git event is no copy of the syncer's: take the labels of {SYNCER_GROUP}/ off the run in"
+        " Git, or name the one in the workspace otherwise",
+    )
+
+
+def _managed_rule() -> _Rule:
+    return {}, _validation(
+        "!variables.ours || request.operation != 'CREATE' || !has(object.spec.managedBy)",
+        None,
+        "spec.managedBy keeps Tekton from the run, so that nobody would ever end it: take it out",
     )
 
 

@@ -365,6 +365,8 @@ def prune(  # noqa: PLR0913 -- all that a pass depends on
         found, theirs = _look(kcp, endpoint["url"].rstrip("/"), paths, problems)
         runs += found
         policies |= theirs
+    # Two endpoints may lead to the same shard.
+    runs = list({run.uid: run for run in runs}.values())
     chosen = decide(runs, policies, now)[:most]
     gone = chosen if dry_run else _deleted(kcp, chosen, problems, seconds)
     _report(runs, policies, set(chosen), set(gone), verb="would be deleted" if dry_run else "deleted")

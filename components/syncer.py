@@ -98,19 +98,20 @@ class Syncer(pulumi.ComponentResource):
             parent=self,
             depends_on=ground,
         )
-        published: list[KubernetesObject] = []
+        published: dict[str, KubernetesObject] = {}
         for part, manifest in manifests.published_resources(
             args.cluster_name, repositories=args.repositories
         ).items():
             # Each names what brings its kind: where that goes from a cluster that stays, only an order that
             # doesn't lead over others holds, and the agent has to let a kind be before its definition goes.
-            published += register_object(
+            for one in register_object(
                 f"{name}-{part}",
                 manifest,
                 provider=args.cluster,
                 parent=self,
                 depends_on=[*args.after, crds],
-            )
+            ):
+                published[part] = one
         self.credential: pulumi.Output[str] = pulumi.Output.unsecret(kubeconfig.apply(digest))
         """Digest of the agent's kubeconfig: where it changes, the agent has to start anew."""
         agent = register_object(
@@ -118,10 +119,12 @@ class Syncer(pulumi.ComponentResource):
             manifests.deployment(args.cluster_name, args.pods, self.credential),
             provider=args.cluster,
             parent=self,
-            depends_on=[secret, *ground, *published],
+            depends_on=[secret, *ground, *published.values()],
         )
-        self.running: tuple[pulumi.Resource, ...] = tuple(agent) or (self,)
-        """For others to depend on: the agent, which is made last; where Argo CD runs it, the component.
+        leaving = [one for part, one in published.items() if part == manifests.PUBLISHED_REPOSITORIES]
+        self.running: tuple[pulumi.Resource, ...] = (*agent, *leaving) if agent else (self,)
+        """For others to depend on: the agent, which needs all the rest, and of that what may leave while it
+        stays; where Argo CD runs the agent, the component.
 
         A dependency on a component names each of its resources in the state, for every tenant anew."""
         self.register_outputs({"agent": args.cluster_name})

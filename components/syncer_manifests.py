@@ -179,6 +179,10 @@ def writer_binding(tenant_namespace: str, tenant: str) -> Manifest:
     return role_binding(WRITER, tenant_namespace, WRITER, subjects, labels("tenant", tenant=tenant))
 
 
+PUBLISHED_REPOSITORIES: Final = "published-repositories"
+"""Name, among `published_resources`, of the one that goes with Pipelines as Code, while the agent stays."""
+
+
 def published_resources(cluster: str, *, repositories: bool = False) -> dict[str, Manifest]:
     """Make what the agent publishes: pipelines, tasks and runs, under their own names.
 
@@ -196,7 +200,7 @@ def published_resources(cluster: str, *, repositories: bool = False) -> dict[str
     if repositories:
         manifest = _published(cluster, "repositories", REPOSITORY_GROUP, "Repository", "v1alpha1")
         manifest["spec"]["related"] = [_named_secrets(*one) for one in _NAMED_SECRETS.items()]
-        made["published-repositories"] = manifest
+        made[PUBLISHED_REPOSITORIES] = manifest
     return made
 
 

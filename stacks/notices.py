@@ -20,7 +20,7 @@ _NOT_ACTED_ON: Final[Mapping[str, str]] = {
 _NO_EVENTS: Final = "without pipelinesAsCode: {enabled: true} no Git event reaches the tenants' pipelines"
 _PLAIN: Final = (
     "without it the load balancer of exposure: service takes events by plain HTTP, which anybody on their way"
-    " can read; add tls: {secret: KEY}, or, where something else in front ends TLS, write exposure: clusterIP"
+    " can read; add tls: {secret: KEY}, or, where something else in front ends TLS, write its trustedProxies"
 )
 _NO_CONSOLE: Final = (
     "without it the state of a commit links to nothing but on OpenShift, where the cluster's own console is"
@@ -51,7 +51,9 @@ def notices(settings: EnvironmentSettings) -> list[str]:
     if named and not settings.pipelines_as_code.enabled:
         given.append(f"{key_path(['tenants', '*', 'repositories'])}: {_NO_EVENTS}")
     gateway = settings.gateway
-    if gateway.clusters and gateway.exposure is Exposure.SERVICE and gateway.tls is None:
+    # Trusted proxies stand in front, and end TLS.
+    fronted = gateway.tls is not None or gateway.trusted_proxies
+    if gateway.clusters and gateway.exposure is Exposure.SERVICE and not fronted:
         given.append(f"{key_path(['gateway', 'tls'])}: {_PLAIN}")
     return given
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 _CANCELLED: Final = "Cancelled"
 
 _GRACEFULLY: Final = "CancelledRunFinally"
-"""How runs of Pipelines as Code are cancelled: docs/adr/0011-pipelines-as-code.md says why."""
+"""How runs of Pipelines as Code are cancelled: docs/adr/0011-pipelines-as-code.md says why, and when they are
+`Cancelled` nevertheless."""
 
 _PARTS: Final = {"TaskRun": "TaskRunCancelled", "CustomRun": "RunCancelled"}
 """How the parts of a run are cancelled, by their kind: those that it begins as it ends (`finally`)."""
@@ -155,9 +156,15 @@ def cancel_until_ended(kubectl: Kubectl, request: Request, what: Cancelling) -> 
             return f"{request.name}: {len(cancelled)} cancelled"
         ending = [run for run in left if _status(run) in (_CANCELLED, _GRACEFULLY)]
         others = [run for run in left if run not in ending]
+        late = now - begun >= request.wait_seconds / 2
+        waiting = [run for run in ending if late and _status(run) == _GRACEFULLY]
         # Tekton ends the parts of a run by itself, but for those that no pod may start for any more.
-        parts = [part for run in ending for part in _parts(kubectl, run)]
-        statuses = [(run, _GRACEFULLY) for run in others] + [(part, _PARTS[part["kind"]]) for part in parts]
+        parts = _parts(kubectl, ending)
+        statuses = [
+            *((run, _GRACEFULLY) for run in others),
+            *((run, _CANCELLED) for run in waiting),
+            *((part, _PARTS[part["kind"]]) for part in parts),
+        ]
         refused = _cancel(kubectl, request, statuses)
         cancelled |= set(map(identify, others))
         if (unmarked or left) and now - begun >= request.wait_seconds:
@@ -193,20 +200,20 @@ def _unmarked(kubectl: Kubectl, what: Cancelling) -> list[str]:
     ]
 
 
-def _parts(kubectl: Kubectl, run: Manifest) -> list[Manifest]:
-    """List the parts of a run that are not finished, nor cancelled."""
-    found = [
-        kubectl.api.find(
-            Identity(
-                api_version=part["apiVersion"],
-                kind=part["kind"],
-                namespace=run["metadata"]["namespace"],
-                name=part["name"],
-            )
+def _parts(kubectl: Kubectl, runs: Iterable[Manifest]) -> list[Manifest]:
+    """List the parts of runs that are not finished, nor cancelled."""
+    named = [
+        Identity(
+            api_version=part["apiVersion"],
+            kind=part["kind"],
+            namespace=run["metadata"]["namespace"],
+            name=part["name"],
         )
+        for run in runs
         for part in run.get("status", {}).get("childReferences", [])
         if part["kind"] in _PARTS
     ]
+    found = kubectl.api.each(kubectl.api.find, named)
     return [part for part in found if part and _is_unfinished(part) and _status(part) != _PARTS[part["kind"]]]
 
 

@@ -175,7 +175,8 @@ def _text(manifest: Path) -> str:
     except OSError as error:
         raise UnitError(
             f"the manifest {manifest} can't be read ({error.strerror}); "
-            "run pulumi preview in the project's folder, which makes it anew"
+            "run pulumi preview in the project's folder, which makes it anew, where the settings are those"
+            " of the last pulumi up"
         ) from None
 
 

@@ -407,9 +407,24 @@ def test_no_run_from_git_passes_for_a_copy_of_the_syncers(place: Place) -> None:
     copy = {COPY: "2abc"}
     marks = {f"{REPOSITORY_GROUP}/repo-url": OWN[0], f"{REPOSITORY_GROUP}/state": "started"}
     said = place.refusal(run(annotations=marks, labels=copy), user=CONTROLLER)
-    assert "only the syncer labels its copies" in str(said)
+    assert "is no copy of the syncer's" in str(said)
     assert place.refusal(run(annotations=marks, labels={"app": "x"}), user=CONTROLLER) is None
     assert place.refusal(run(labels=copy)) is None
+
+
+def test_the_syncer_cant_take_a_run_from_git_for_its_copy_of_one_with_its_name(place: Place) -> None:
+    state = {f"{REPOSITORY_GROUP}/state": "started"}
+    marks = {f"{REPOSITORY_GROUP}/repo-url": OWN[0], **state}
+    made = place.made(run(annotations=marks, labels=state), user=CONTROLLER)
+    said = place.change(made, {"metadata": {"labels": {COPY: "2abc"}}})
+    assert "name the one in the workspace otherwise" in str(said)
+    assert place.change(made, {"metadata": {"labels": {"app": "x"}}}) is None
+
+
+def test_no_run_from_git_is_kept_from_tekton(place: Place) -> None:
+    marks = {f"{REPOSITORY_GROUP}/repo-url": OWN[0], f"{REPOSITORY_GROUP}/state": "started"}
+    kept = {**run(annotations=marks), "spec": {"managedBy": "nobody.example.com"}}
+    assert "spec.managedBy keeps Tekton from the run" in str(place.refusal(kept, user=CONTROLLER))
 
 
 @pytest.mark.parametrize("name", ["pipeline-service-repositories", "pipeline-service-repository-runs"])

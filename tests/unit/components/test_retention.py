@@ -251,6 +251,15 @@ def test_a_workspace_in_which_nothing_can_be_deleted_takes_nobodys_turn_and_fail
     assert "tenant bad: 50 runs, 50 finished, 0 deleted, 12 not\n" in out
 
 
+def test_a_run_that_two_endpoints_list_counts_once(capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [finished("a", number) for number in range(10)]
+    kept = policy_of("a", runs="10", days="100")
+    kcp = Shards([kept], {"one": runs, "same": runs}, {})
+    assert passed(kcp) == []
+    assert kcp.tried == []
+    assert "tenant a: 10 runs, 10 finished, 0 deleted" in capsys.readouterr().out
+
+
 def test_a_shard_without_answer_stops_no_other_and_fails_the_pass() -> None:
     kcp = Shards(
         [policy_of("a"), policy_of("b")],

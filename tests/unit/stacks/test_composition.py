@@ -154,7 +154,10 @@ def test_what_depends_on_the_agent_depends_on_all_of_the_syncer() -> None:
     assert parts <= dev().reaches(agent) | {agent}
     # The state names few resources for each tenant: docs/performance.md.
     for part in ("demo-workspace", "demo.local-a.default-namespace"):
-        assert len(dev().named(part).dependencies & parts) == 1, part
+        assert len(dev().named(part).dependencies & parts) == 2, part
+    # What may leave while the agent stays has to be named itself: the engine orders deletions by that alone.
+    leaving = dev().named("local-a-published-repositories").urn
+    assert leaving in dev().named("demo-workspace").dependencies
 
 
 def test_content_of_a_workspace_waits_for_the_workspace() -> None:

@@ -142,6 +142,7 @@ def test_the_url_is_that_by_which_it_is_reached(gateway: dict[str, Any], url: st
         ({}, True),
         ({"tls": {"secret": "certificate"}}, False),
         ({"exposure": "clusterIP"}, False),
+        ({"trustedProxies": ["192.0.2.0/24"]}, False),
         ({"exposure": "nodePort", "nodePort": 30080}, False),
         ({"clusters": []}, False),
     ],

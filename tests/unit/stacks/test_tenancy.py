@@ -85,7 +85,8 @@ def test_a_retired_tenant_alone_is_without_protection() -> None:
 
 def test_a_suspended_external_tenant_cant_bind_and_is_refused_on_the_cluster() -> None:
     before, after = of(external=EXTERNAL), of(external=EXTERNAL, suspended=True, onSuspension="stop")
-    assert changed(before, after) == {"t.a-binders", "t.a.default-namespace", "t.a.default-quota"}
+    parts = {"t.a-binders", "t.a.default-namespace", "t.a.default-quota"}
+    assert changed(before, after) == {*parts, "t.a-cancel"}
     assert not [one for one in after.registrations.values() if one.name == "t.a-binders"]
 
 
@@ -144,9 +145,7 @@ def test_runs_of_events_are_cancelled_on_the_cluster_of_a_tenant_that_is_stopped
 def test_what_is_asked_for_is_what_the_runner_reads() -> None:
     asked = stopped().named(COMMAND).inputs["environment"]
     what = read_cancelling(asked)
-    assert what.selector == (
-        "pipelinesascode.tekton.dev/state,!syncagent.kcp.io/remote-object-cluster"  # not what is synced
-    )
+    assert what.selector == "pipelinesascode.tekton.dev/state"
     assert what.mark == "pipeline-service/suspended=true"
     given = read_request(asked)
     assert (given.cancel, given.wait_seconds) == (("pipelineruns.tekton.dev",), 300)
@@ -157,8 +156,9 @@ def test_of_a_tenant_that_works_or_whose_runs_may_end_none_is_cancelled(entry: d
     assert commands(stopped(**entry)) == []
 
 
-def test_without_pipelines_as_code_there_are_no_such_runs() -> None:
-    assert commands(stopped(events=False)) == []
+def test_runs_that_are_left_of_a_time_with_pipelines_as_code_are_cancelled_without_waiting() -> None:
+    asked = stopped(events=False).named(COMMAND).inputs["environment"]
+    assert "UNIT_CANCEL_MARK" not in asked
 
 
 @pytest.mark.parametrize(("state", "told"), [("draining", [COMMAND]), ("unreachable", []), ("gone", [])])

@@ -102,11 +102,11 @@ def test_an_api_that_was_never_bound_has_nothing_to_cancel() -> None:
 
 
 MARK = "pipeline-service/suspended"
-STATE, COPY = "pipelinesascode.tekton.dev/state", "syncagent.kcp.io/remote-object-cluster"
+STATE = "pipelinesascode.tekton.dev/state"
 ON_CLUSTER = {
     "UNIT_CANCEL": f'["{RUNS}"]',
     "UNIT_CANCEL_IN": json.dumps(["ci", "other"]),
-    "UNIT_CANCEL_SELECTOR": f"{STATE},!{COPY}",
+    "UNIT_CANCEL_SELECTOR": STATE,
     "UNIT_CANCEL_MARK": f"{MARK}=true",
     "UNIT_WAIT_SECONDS": "1",
 }
@@ -168,8 +168,8 @@ def run_cancel(kubectl: FakeKubectl, **more: str) -> str:
 
 def test_on_a_cluster_runs_of_events_are_cancelled_in_the_tenants_namespaces_and_no_other() -> None:
     kubectl = Cluster()
-    synced = event_run("synced")
-    synced["metadata"]["labels"] |= {COPY: "abc"}
+    synced = run("synced")
+    synced["metadata"] |= {"namespace": "ci", "labels": {"syncagent.kcp.io/remote-object-cluster": "abc"}}
     kubectl.add(
         event_run("running", spec={"params": [1]}),
         event_run("waiting", spec={"status": "PipelineRunPending"}),
@@ -227,6 +227,18 @@ def test_what_a_run_begins_as_it_ends_is_cancelled_too_since_no_pod_may_start() 
     assert (kubectl.named("f", "TaskRun") or {})["spec"] == {"status": "TaskRunCancelled"}
 
 
+def test_one_that_waits_for_a_part_that_nobody_ends_is_ended_at_once_in_the_end() -> None:
+    class Patient(Cluster):
+        def end(self, name: str) -> None:
+            if state(self, name) == "Cancelled":
+                super().end(name)
+
+    kubectl = Patient()
+    kubectl.add(event_run("custom"))
+    assert run_cancel(kubectl) == "runs of demo: 1 cancelled"
+    assert state(kubectl, "custom") == "Cancelled"
+
+
 def test_what_was_let_in_at_the_last_moment_is_cancelled() -> None:
     class Late(Cluster):
         def happens(self) -> None:
@@ -268,7 +280,7 @@ def test_runs_that_do_not_end_are_named_with_the_reason() -> None:
     kubectl.refuse["stuck"] = "Error from server (Forbidden): admission says no"
     with pytest.raises(UnitError, match=r"slow, PipelineRun ci/stuck did not end within 1 s: .*says no"):
         run_cancel(kubectl)
-    assert state(kubectl, "slow") == "CancelledRunFinally"
+    assert state(kubectl, "slow") == "Cancelled"
     del kubectl.refuse["stuck"]
     with pytest.raises(UnitError, match=r"did not end within 1 s: cancelled, but Tekton's controller"):
         run_cancel(kubectl)
