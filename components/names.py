@@ -18,9 +18,6 @@ SYNCER_NAMESPACE: Final = "pipeline-service-syncer"
 SYNCER_GROUP: Final = "syncagent.kcp.io"
 """API group of the agent, and prefix of its marks on what it copies."""
 
-COPY: Final = f"{SYNCER_GROUP}/remote-object-cluster"
-"""Label of the agent's copies of objects in kcp, which it finds by it (v0.7.0, internal/sync/syncer.go)."""
-
 RETENTION_NAMESPACE: Final = "pipeline-service-retention"
 
 GATEWAY_NAMESPACE: Final = "pipeline-service-gateway"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from components.access import REPOSITORY_GROUP
-from components.names import COPY, tenant_namespace
+from components.names import SYNCER_GROUP, tenant_namespace
 from components.repository_admission import STATE
 from local.demo_event import RUN_FILE, SHA_LABEL, connection, pushed_file
 from local.git_provider.provider import GitProvider
@@ -209,7 +209,7 @@ def scene(started: Scene) -> Iterator[Scene]:
 
 def synced(plane: ControlPlane) -> dict[str, Any]:
     """Make a run as the syncer does."""
-    metadata = {"name": "synced", "labels": {COPY: "2abc"}}
+    metadata = {"name": "synced", "labels": {f"{SYNCER_GROUP}/remote-object-cluster": "2abc"}}
     return plane.create(
         RUNS, {"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "metadata": metadata, "spec": {}}
     )

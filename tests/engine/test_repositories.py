@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from components.access import REPOSITORY_GROUP, Subject
-from components.names import COPY, tenant_namespace
+from components.names import SYNCER_GROUP, tenant_namespace
 from components.pipelines_as_code import RepositoryRules
 from components.repository_admission import policies
 from components.tenant_manifests import (
@@ -78,6 +78,10 @@ OTHERS = (
     "https://",
     "",
 )
+
+
+COPY = f"{SYNCER_GROUP}/remote-object-cluster"
+"""By this label the agent finds its copies (v0.7.0, internal/sync/syncer.go)."""
 
 
 def repositories_of(tenant: str, rules: RepositoryRules = RULES) -> TenantRepositories:

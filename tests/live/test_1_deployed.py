@@ -56,3 +56,14 @@ def test_the_outputs_name_where_things_are() -> None:
 
 def test_no_plugin_is_started_for_a_default_provider() -> None:
     assert not [urn for urn in resources() if "default_" in urn and "kubernetes" in urn]
+
+
+def test_the_state_tells_where_in_the_program_a_resource_is_made_and_no_folder_of_the_machine() -> None:
+    traces = {
+        urn.rpartition("::")[2]: [frame.get("sourcePosition", "") for frame in one.get("stackTrace", [])]
+        for urn, one in resources().items()
+    }
+    assert not [frame for trace in traces.values() for frame in trace if "/../" in frame]
+    quota = " ".join(traces["demo.local-a.default-quota"])
+    for file in ("components/kubernetes_object.py", "components/tenant.py", "__main__.py"):
+        assert f"project:///{file}#" in quota
