@@ -157,7 +157,7 @@ def cancel_until_ended(kubectl: Kubectl, request: Request, what: Cancelling) -> 
         ending = [run for run in left if _status(run) in (_CANCELLED, _GRACEFULLY)]
         others = [run for run in left if run not in ending]
         late = now - begun >= request.wait_seconds / 2
-        waiting = [run for run in ending if late and _status(run) == _GRACEFULLY]
+        waiting = [run for run in ending if late and _status(run) == _GRACEFULLY and _looked_at(run)]
         # Tekton ends the parts of a run by itself, but for those that no pod may start for any more.
         parts = _parts(kubectl, ending)
         statuses = [
@@ -254,6 +254,11 @@ def _unfinished(kubectl: Kubectl, request: Request, *where: str) -> list[Manifes
 def _is_unfinished(item: Manifest) -> bool:
     finished = item.get("status", {}).get("completionTime")
     return not finished and not item["metadata"].get("deletionTimestamp")
+
+
+def _looked_at(run: Manifest) -> bool:
+    """Tell whether Tekton has looked at a run."""
+    return bool(run.get("status", {}).get("conditions"))
 
 
 def _uncancelled(items: Iterable[Manifest]) -> list[Manifest]:

@@ -169,7 +169,7 @@ class Scene:
     def cancelled(self, name: str) -> bool:
         """Tell whether a run was cancelled and has ended."""
         run = self.plane.get(f"{RUNS}/{name}")
-        return run["spec"].get("status") in (CANCELLED, "Cancelled") and ended(run)
+        return run["spec"].get("status") == CANCELLED and ended(run)
 
 
 @pytest.fixture(scope="module")

@@ -234,9 +234,15 @@ def test_one_that_waits_for_a_part_that_nobody_ends_is_ended_at_once_in_the_end(
                 super().end(name)
 
     kubectl = Patient()
-    kubectl.add(event_run("custom"))
+    running = {"conditions": [{"type": "Succeeded", "status": "Unknown"}]}
+    kubectl.add(event_run("custom", status=running))
     assert run_cancel(kubectl) == "runs of demo: 1 cancelled"
     assert state(kubectl, "custom") == "Cancelled"
+    # Of one that Tekton hasn't looked at, Pipelines as Code would die.
+    kubectl.add(event_run("new"))
+    with pytest.raises(UnitError, match="did not end"):
+        run_cancel(kubectl)
+    assert state(kubectl, "new") == "CancelledRunFinally"
 
 
 def test_what_was_let_in_at_the_last_moment_is_cancelled() -> None:
@@ -280,7 +286,7 @@ def test_runs_that_do_not_end_are_named_with_the_reason() -> None:
     kubectl.refuse["stuck"] = "Error from server (Forbidden): admission says no"
     with pytest.raises(UnitError, match=r"slow, PipelineRun ci/stuck did not end within 1 s: .*says no"):
         run_cancel(kubectl)
-    assert state(kubectl, "slow") == "Cancelled"
+    assert state(kubectl, "slow") == "CancelledRunFinally"
     del kubectl.refuse["stuck"]
     with pytest.raises(UnitError, match=r"did not end within 1 s: cancelled, but Tekton's controller"):
         run_cancel(kubectl)
