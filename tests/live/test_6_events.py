@@ -23,6 +23,7 @@ from local.git_provider.repository import Commit
 from local.images import BUSYBOX_IMAGE
 from tests.support.events import REPOSITORIES, Connected, git_provider, output, runs_of, succeeded
 from tests.support.live import ROOT, Done, kubectl, local, objects, pulumi, run, wait_until
+from tests.support.on_demand import ON_DEMAND
 from tests.support.runs import condition
 
 STACK_FILE = ROOT / "Pulumi.dev.yaml"
@@ -286,6 +287,7 @@ def test_a_stopped_tenants_runs_are_cancelled_and_its_push_starts_nothing(
     wait_until(lambda: succeeded("local-b", commit.sha), "succeeded", lambda: runs_of("local-b", commit.sha))
 
 
+@ON_DEMAND
 def test_a_tenant_that_moves_takes_its_events_along(
     provider: GitProvider, team_c: Connected, without_team_c: str, tmp_path: Path
 ) -> None:
