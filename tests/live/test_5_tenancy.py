@@ -31,7 +31,7 @@ STACK_FILE = ROOT / "Pulumi.dev.yaml"
 NAMESPACE = tenant_namespace(f"{TENANTS}:team-b", "default")
 RETENTION = "--namespace=pipeline-service-retention"
 RUNS = "pipelineruns.tekton.dev"
-STORED = int(os.environ.get("PIPELINE_SERVICE_TEST_RUNS", "60"))
+STORED = int(os.environ.get("PIPELINE_SERVICE_TEST_RUNS", "40"))
 """PipelineRuns that the tenant may store, so many are pruned: more take longer, and show more."""
 LONG = pytest.mark.timeout(600 + 25 * STORED)
 """Marks what makes or deletes so many: each takes the agent several requests, and it sends kcp 5 a second."""
