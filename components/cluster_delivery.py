@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Final
 import pulumi
 from pulumi_command import local
 
-from components import argocd_manifests
+from components import argocd_manifests, unit
 from components.delivery import Delivery
-from components.names import FIELD_MANAGER, OPERATOR_NAMESPACE, SYNCER_NAMESPACE, digest
+from components.names import SYNCER_NAMESPACE, digest
 from components.syncer_manifests import AGENT, KUBECONFIG_DIGEST
-from components.unit import RUN
 from releases.argocd import NAMESPACE
 
 if TYPE_CHECKING:
@@ -21,9 +20,9 @@ if TYPE_CHECKING:
 
     from components.kubernetes_object import Manifest
 
-DELIVER_SCRIPT: Final = f"{RUN} deliver"
-UNDELIVER_SCRIPT: Final = f"{RUN} undeliver"
-PLACE_SCRIPT: Final = f"{RUN} place"
+DELIVER_SCRIPT: Final = f"{unit.RUN} deliver"
+UNDELIVER_SCRIPT: Final = f"{unit.RUN} undeliver"
+PLACE_SCRIPT: Final = f"{unit.RUN} place"
 
 _APPLICATION: Final = f"{NAMESPACE}/{argocd_manifests.APPLICATION}"
 """Namespace and name of Argo CD's Application for the cluster's folder."""
@@ -113,13 +112,15 @@ def environment(args: ClusterDeliveryArgs) -> dict[str, pulumi.Input[str]]:
         The delivery.
     """
     handed = args.delivery is Delivery.HANDOVER
+    command = unit.UnitArgs(
+        unit="delivery",
+        sha256=digest(identities(args.objects) if handed else ""),
+        kubeconfig=args.kubeconfig,
+        incarnation=args.incarnation,
+        state=args.state,
+    )
     made: dict[str, pulumi.Input[str]] = {
-        "UNIT_NAME": "delivery",
-        "UNIT_SHA256": digest(identities(args.objects) if handed else ""),
-        "UNIT_KUBECONFIG": args.kubeconfig,
-        "UNIT_NAMESPACE": OPERATOR_NAMESPACE,
-        "UNIT_FIELD_MANAGER": FIELD_MANAGER,
-        "UNIT_INCARNATION": str(args.incarnation),
+        **unit.environment(command),
         "UNIT_DELIVERY": str(args.delivery),
         "UNIT_DELIVERY_KEY": f"computeClusters.{args.cluster_name}.delivery",
         "UNIT_APPLICATION": _APPLICATION,
@@ -136,8 +137,6 @@ def environment(args: ClusterDeliveryArgs) -> dict[str, pulumi.Input[str]]:
             for one in args.holders
         ]
         made["UNIT_HOLDERS"] = json.dumps(holders, sort_keys=True)
-    if args.state == "gone":
-        made["UNIT_ABANDONED"] = "true"
     if args.credential is not None:
         made["UNIT_RESTART"] = f"{SYNCER_NAMESPACE}/{AGENT}"
         made["UNIT_RESTART_ANNOTATION"] = KUBECONFIG_DIGEST
@@ -218,22 +217,18 @@ class ClusterPlaces(pulumi.ComponentResource):
     ) -> None:
         super().__init__("pipeline-service:delivery:ClusterPlaces", name, None, opts)
         places = json.dumps(sorted(namespaces))
-        variables: dict[str, pulumi.Input[str]] = {
-            "UNIT_NAME": "places",
-            "UNIT_SHA256": digest(places),
-            "UNIT_KUBECONFIG": args.kubeconfig,
-            "UNIT_NAMESPACE": OPERATOR_NAMESPACE,
-            "UNIT_FIELD_MANAGER": FIELD_MANAGER,
-            "UNIT_INCARNATION": str(args.incarnation),
-            "UNIT_PLACES": places,
-        }
-        if args.state == "gone":
-            variables["UNIT_ABANDONED"] = "true"
+        command = unit.UnitArgs(
+            unit="places",
+            sha256=digest(places),
+            kubeconfig=args.kubeconfig,
+            incarnation=args.incarnation,
+            state=args.state,
+        )
         local.Command(
             f"{name}-places",
             create=PLACE_SCRIPT,
             update=PLACE_SCRIPT,
-            environment=variables,
+            environment={**unit.environment(command), "UNIT_PLACES": places},
             add_previous_output_in_env=False,
             opts=pulumi.ResourceOptions(
                 parent=self,

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Final
 import pulumi
 from pulumi_command import local
 
+from components import unit
 from components.delivery import Delivery
-from components.names import FIELD_MANAGER, OPERATOR_NAMESPACE, SUSPENDED, digest, tenant_namespace
+from components.names import SUSPENDED, digest, tenant_namespace
 from components.repository_admission import STATE
-from components.unit import RUN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from components.tenant_place import TenantPlace
 
-CANCEL_SCRIPT: Final = f"{RUN} cancel"
+CANCEL_SCRIPT: Final = f"{unit.RUN} cancel"
 
 EVENT_RUNS: Final = STATE
 """Selector of such runs: admission lets nobody else give a run this label."""
@@ -44,14 +44,15 @@ def environment(tenant: str, place: TenantPlace) -> dict[str, pulumi.Input[str]]
         Its place.
     """
     namespaces = json.dumps([tenant_namespace(place.path, one) for one in place.namespaces])
+    command = unit.UnitArgs(
+        unit=f"runs of {tenant} by Git events",
+        sha256=digest(namespaces),
+        kubeconfig=place.on_cluster.kubeconfig,
+        incarnation=place.on_cluster.incarnation,
+        cancel=["pipelineruns.tekton.dev"],
+    )
     made: dict[str, pulumi.Input[str]] = {
-        "UNIT_NAME": f"runs of {tenant} by Git events",
-        "UNIT_SHA256": digest(namespaces),
-        "UNIT_KUBECONFIG": place.on_cluster.kubeconfig,
-        "UNIT_NAMESPACE": OPERATOR_NAMESPACE,
-        "UNIT_FIELD_MANAGER": FIELD_MANAGER,
-        "UNIT_INCARNATION": str(place.on_cluster.incarnation),
-        "UNIT_CANCEL": json.dumps(["pipelineruns.tekton.dev"]),
+        **unit.environment(command),
         "UNIT_CANCEL_IN": namespaces,
         "UNIT_CANCEL_SELECTOR": EVENT_RUNS,
         "UNIT_WAIT_SECONDS": str(WAIT_SECONDS),

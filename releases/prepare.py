@@ -100,25 +100,27 @@ def prepare(  # noqa: PLR0913 -- what is installed, and three places
     index = root / folder / f"{name}.json"
     known = _read_index(index)
     digest = known.get(key)
-    held = None if digest is None else _holds(root / _file(folder, name, digest), digest)
+    held = None if digest is None else _holds(root / manifest_file(folder, name, digest), digest)
     if digest is None or held is None:
         objects = transform(name, parsed(name, content), adaptation)
         applied = apply_rules(objects, adaptation.images)
         held = replace(contents(objects), outline=outline(applied))
         text = serialize(applied)
         digest = hashlib.sha256(text.encode()).hexdigest()
-        manifest = root / _file(folder, name, digest)
+        manifest = root / manifest_file(folder, name, digest)
         write_atomic(manifest, text)
         write_atomic(_beside(manifest), held.as_json())
         # Clusters may have a release in several versions and adaptations: each keeps its line.
         lines = {**known, key: digest}
-        there = {line: made for line, made in lines.items() if (root / _file(folder, name, made)).is_file()}
+        there = {
+            line: made for line, made in lines.items() if (root / manifest_file(folder, name, made)).is_file()
+        }
         write_atomic(index, json.dumps(there, sort_keys=True) + "\n")
     return PreparedRelease(
         name=name,
         version=entry.version,
         sha256=digest,
-        manifest=_file(folder, name, digest),
+        manifest=manifest_file(folder, name, digest),
         contents=held,
     )
 
@@ -133,7 +135,18 @@ def _beside(manifest: Path) -> Path:
     return manifest.with_suffix(".contents.json")
 
 
-def _file(folder: Path, name: str, digest: str) -> Path:
+def manifest_file(folder: Path, name: str, digest: str) -> Path:
+    """Name the file of a manifest that units apply: another content has another name.
+
+    Parameters
+    ----------
+    folder
+        Folder of such files.
+    name
+        What it is of.
+    digest
+        Digest of its content, in hexadecimal.
+    """
     return folder / f"{name}-{digest[:_SHORT]}.yaml"
 
 

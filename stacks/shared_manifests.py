@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from components.names import digest
 from components.tenant_manifests import shared_content
 from components.unit import SharedManifest, to_yaml
+from releases.prepare import manifest_file
 from releases.summary import outline
 from stacks.mapping_pipelines_as_code import repository_rules
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
     from components.pipelines_as_code import RepositoryRules
     from stacks.settings import EnvironmentSettings
-
-_SHORT: Final = 12
 
 
 def shared_manifests(settings: EnvironmentSettings, folder: Path) -> dict[str, SharedManifest]:
@@ -53,7 +52,7 @@ def _made(rules: RepositoryRules | None, folder: Path, *, suspended: bool) -> Sh
         return SharedManifest()
     text = to_yaml(content)
     return SharedManifest(
-        file=str(folder / f"tenants-{digest(text)[:_SHORT]}.yaml"),
+        file=str(manifest_file(folder, "tenants", digest(text))),
         text=text,
         heading="".join(f"# {line}\n" for line in outline(content)),
     )

@@ -155,7 +155,7 @@ def cancel_until_ended(kubectl: Kubectl, request: Request, what: Cancelling) -> 
         if not left and closed_at is not None and now - closed_at >= _SETTLED_SECONDS:
             return f"{request.name}: {len(cancelled)} cancelled"
         ending = [run for run in left if _status(run) in (_CANCELLED, _GRACEFULLY)]
-        others = [run for run in left if run not in ending]
+        others = [run for run in left if _status(run) not in (_CANCELLED, _GRACEFULLY)]
         late = now - begun >= request.wait_seconds / 2
         waiting = [run for run in ending if late and _status(run) == _GRACEFULLY and _looked_at(run)]
         # Tekton ends the parts of a run by itself, but for those that no pod may start for any more.

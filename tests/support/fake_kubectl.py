@@ -102,7 +102,7 @@ class FakeKubectl:
                     for identity, item in self.objects.items()
                     if _serves(resource, identity)
                     and identity.namespace == place
-                    and _selects(selector, item["metadata"].get("labels", {}))
+                    and selector in item["metadata"].get("labels", {})
                 ]
             }
         plural = resource.partition("/")[0].split(".")[0]
@@ -193,11 +193,6 @@ class FakeApi:
         """One object a page."""
         found = [item for one, item in self._kubectl.objects.items() if _serves(resource, one)]
         yield from ([_versioned(item)] for item in found)
-
-
-def _selects(selector: str, labels: dict[str, str]) -> bool:
-    """Tell whether labels are there, and those with a `!` are not."""
-    return all((one.removeprefix("!") in labels) != one.startswith("!") for one in selector.split(","))
 
 
 def _plural(resource: str) -> str:
