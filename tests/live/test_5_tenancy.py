@@ -186,7 +186,7 @@ def _retention_by_hand() -> Iterator[None]:
 
     suspend("true")
     try:
-        # What the clock started a moment ago must not prune while the test counts, nor what it pruned still go.
+        # What the clock started a moment ago must not prune while the test counts, nor what it pruned go.
         assert wait_until(lambda: not at_work() and not leaving(), seconds=300), (at_work(), leaving())
         yield
     finally:

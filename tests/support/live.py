@@ -75,7 +75,7 @@ def kcp_restarts() -> str:
 
 
 def wait_for_kcp() -> None:
-    """Wait until kcp serves, where it runs: one that died (docs/adr/0003-syncer.md) is back within seconds."""
+    """Wait until kcp serves, where it runs: if it died (docs/adr/0003-syncer.md) it is back in seconds."""
 
     def answers() -> list[str]:
         asked = (["--raw=/readyz"], ["workspacetypes.tenancy.kcp.io", "universal"])
