@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -47,6 +47,8 @@ class Daemon:
         Files whose content decides whether a running process is still the wanted one.
     restarted
         Whether it is started again when it dies (`local/supervise.py`).
+    variables
+        Environment variables that it is given; no secret may stand among them.
     """
 
     owner: str
@@ -55,6 +57,7 @@ class Daemon:
     log: Path
     inputs: tuple[Path, ...] = ()
     restarted: bool = False
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def restarts(self) -> Path:
@@ -70,8 +73,9 @@ class Daemon:
 
     @property
     def digest(self) -> str:
-        """Digest of the command and the content of its input files."""
-        digest = hashlib.sha256("\0".join(self.started).encode())
+        """Digest of the command, its variables and the content of its input files."""
+        variables = (f"{name}={value}" for name, value in sorted(self.variables.items()))
+        digest = hashlib.sha256("\0".join((*variables, *self.started)).encode())
         for path in (*self.inputs, *([_SUPERVISE] if self.restarted else [])):
             digest.update(path.read_bytes())
         return digest.hexdigest()[:16]
@@ -141,6 +145,7 @@ def start(daemon: Daemon) -> bool:
         _OWNER: daemon.owner,
         _NAME: daemon.name,
         _DIGEST: daemon.digest,
+        **daemon.variables,
     }
     with daemon.log.open("ab") as log:
         subprocess.Popen(

@@ -85,6 +85,18 @@ def test_a_changed_input_file_replaces_the_process(owner: str, tmp_path: Path) -
     assert start(wanted)
 
 
+def test_a_daemon_has_its_variables_and_another_value_replaces_the_process(
+    owner: str, tmp_path: Path
+) -> None:
+    code = f"import os; print(os.environ['THREADS'], flush=True); {SLEEP}"
+    wanted = daemon(owner, tmp_path, code=code, variables={"THREADS": "1"})
+    start(wanted)
+    marked(wanted)
+    assert wait_until(lambda: wanted.log.read_text() == "1\n", seconds=30)
+    assert not start(wanted)
+    assert start(daemon(owner, tmp_path, code=code, variables={"THREADS": "2"}))
+
+
 def test_another_checkouts_daemon_of_the_same_name_is_left_alone(owner: str, tmp_path: Path) -> None:
     wanted = daemon(owner, tmp_path)
     start(wanted)
