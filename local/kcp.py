@@ -115,8 +115,8 @@ class Kcp:
             command=self.host.enter(*command) if self.host else command,
             log=self.folder / "log" / "kcp.log",
             inputs=(clients, *tokens),
-            # kcp 0.28.1 has a data race that ends it under load (docs/adr/0003-syncer.md): with one thread at work
-            # at a time it hardly ever loses, and where it does it is started again.
+            # kcp 0.28.1 has a data race that ends it under load (docs/adr/0003-syncer.md): with one thread at
+            # work at a time it hardly ever shows, and where it does kcp is started again.
             variables={"GOMAXPROCS": "1"},
             restarted=True,
         )
