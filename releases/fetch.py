@@ -6,7 +6,7 @@ import http.client
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import IO, TYPE_CHECKING, Final, Protocol
 
 from releases.catalog import CatalogEntry, file_name
 from releases.errors import ReleaseError
@@ -16,6 +16,7 @@ from releases.prepare import parsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from http.client import HTTPMessage
     from pathlib import Path
 
 _TIMEOUT_SECONDS: Final = 30
@@ -42,13 +43,32 @@ class Source(Protocol):
         """
 
 
+class _HttpsAlone(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to https alone: a first fetch is locked as it comes, so nobody may alter it."""
+
+    def redirect_request(  # noqa: PLR0913, PLR0917 -- as the library calls it
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        """Make the request that follows."""
+        if not newurl.startswith("https://"):
+            why = f"it redirects to {newurl}, which is not an https address"
+            raise urllib.error.HTTPError(req.full_url, code, why, headers, fp)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
 def download(url: str) -> bytes:
     """Download a file.
 
     Parameters
     ----------
     url
-        Its address; https only.
+        Its address; https only, and so is what it redirects to.
 
     Raises
     ------
@@ -57,7 +77,8 @@ def download(url: str) -> bytes:
     """
     if not url.startswith("https://"):
         raise OSError(f"{url} is not an https address")
-    with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310 -- https, checked above
+    opener = urllib.request.build_opener(_HttpsAlone)
+    with opener.open(url, timeout=_TIMEOUT_SECONDS) as response:
         announced = response.headers.get("Content-Length")
         try:
             # One byte more, to tell what is too large from what just fits.

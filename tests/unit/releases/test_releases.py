@@ -2,8 +2,11 @@
 
 import hashlib
 import http.client
+import io
 import json
 import socket
+import urllib.request
+import urllib.response
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,12 +129,12 @@ def test_what_is_not_whole_is_no_download(
 ) -> None:
     ours, theirs = socket.socketpair()
 
-    def urlopen(*_: object, **__: object) -> http.client.HTTPResponse:
+    def opened(*_: object, **__: object) -> http.client.HTTPResponse:
         response = http.client.HTTPResponse(ours)
         response.begin()
         return response
 
-    monkeypatch.setattr("urllib.request.urlopen", urlopen)
+    monkeypatch.setattr("urllib.request.OpenerDirector.open", opened)
     monkeypatch.setattr("releases.fetch._LARGEST_BYTES", 10)
     with ours:
         with theirs:
@@ -153,6 +156,36 @@ def test_what_is_no_manifest_is_never_locked(tmp_path: Path) -> None:
 def test_only_https_is_fetched() -> None:
     with pytest.raises(OSError, match="not an https address"):
         download("http://host/x")
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        ("http://127.0.0.1/x", "redirects to http://127.0.0.1/x, which is not an https address"),
+        ("ftp://127.0.0.1/x", "redirects to ftp://127.0.0.1/x, which is not an https address"),
+        ("https://elsewhere/x", None),
+    ],
+)
+def test_a_redirect_leads_to_https_alone(
+    monkeypatch: pytest.MonkeyPatch, location: str, expected: str | None
+) -> None:
+    def answer(_: object, request: urllib.request.Request) -> urllib.response.addinfourl:
+        head = http.client.HTTPMessage()
+        redirected = request.full_url == "https://host/x"
+        if redirected:
+            head["Location"] = location
+        status = 302 if redirected else 200
+        made = urllib.response.addinfourl(io.BytesIO(b"whole"), head, request.full_url, status)
+        vars(made)["msg"] = "answer"  # as the library's own handlers do
+        return made
+
+    for handler in ("HTTPHandler.http_open", "HTTPSHandler.https_open", "FTPHandler.ftp_open"):
+        monkeypatch.setattr(f"urllib.request.{handler}", answer)
+    if expected is None:
+        assert download("https://host/x") == b"whole"
+        return
+    with pytest.raises(OSError, match=expected):
+        download("https://host/x")
 
 
 def test_the_committed_lock_names_only_releases_of_the_catalog() -> None:
