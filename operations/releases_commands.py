@@ -170,13 +170,20 @@ def diff_command(  # noqa: PLR0913 -- one parameter for each option
     with _reported("diff"):
         source = _source(taken_from, project)
         names = release or []
+        for name in names:
+            find(name)
         before = sides(old, Path(old), names, source)
-        # What a bundle has is what is compared, where nothing else was said.
-        after = sides(new, Path(new), names or before, source)
+        # What a bundle has is what is compared, where nothing else was said; of two, all that either has.
+        both = is_bundle(Path(old)) and is_bundle(Path(new))
+        after = sides(new, Path(new), names if both else names or before, source)
+        if absent := set(names) - before.keys() - after.keys():
+            raise OperationError(
+                f"neither {old} nor {new} has {min(absent)}; leave out --release {min(absent)}"
+            )
         found: list[Summary] = []
         for name in sorted(before.keys() | after.keys()):
-            absent: Side = ("nothing", [])
-            found.append(summarize(name, before.get(name, absent), after.get(name, absent)))
+            nothing: Side = ("nothing", [])
+            found.append(summarize(name, before.get(name, nothing), after.get(name, nothing)))
         if as_json:
             document = [summary.model_dump(mode="json", by_alias=True) for summary in found]
             typer.echo(json.dumps({"releases": document}, indent=2))

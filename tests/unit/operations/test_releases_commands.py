@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from operations.__main__ import app
 from operations.images import images_of
 from releases import fetch, lock
-from releases.bundle import read_bundle
+from releases.bundle import read_bundle, write_bundle
 from releases.catalog import find
 from releases.lock import sha256
 from stacks.loader import read_stack_file
@@ -262,6 +262,15 @@ def test_files_and_bundles_are_compared_with_each_other_and_with_versions(projec
     assert files.splitlines()[1:] == expected.splitlines()[1:]
 
 
+def test_of_two_bundles_a_release_that_only_one_has_is_compared_too(project: Path) -> None:
+    files = {f"{TEKTON}.yaml": MANIFEST, "argo-cd-v3.2.0.yaml": MANIFEST}
+    for name, held in (("one.tar.gz", [f"{TEKTON}.yaml"]), ("two.tar.gz", list(files))):
+        write_bundle(project / name, manifests={file: files[file] for file in held}, images=(), archives={})
+    assert "### argo-cd: nothing to v3.2.0" in run("diff", "one.tar.gz", "two.tar.gz").splitlines()
+    assert "### argo-cd: v3.2.0 to nothing" in run("diff", "two.tar.gz", "one.tar.gz").splitlines()
+    assert "argo-cd" not in run("diff", "one.tar.gz", "two.tar.gz", "--release", "tekton-pipelines")
+
+
 @pytest.mark.usefixtures("project")
 def test_a_comparison_of_what_is_not_clear_or_not_there_is_refused() -> None:
     run("bundle", "--stack", "dev", "--out", "b.tar.gz", "--with", "tekton-pipelines=v1.9.0")
@@ -271,3 +280,6 @@ def test_a_comparison_of_what_is_not_clear_or_not_there_is_refused() -> None:
     )
     two = ("--release", "argo-cd", "--release", "tekton-chains")
     assert "give one --release" in run("diff", f"manifests/{TEKTON}.yaml", "v1", *two, exit_code=1)
+    of = ("diff", "b.tar.gz", "b.tar.gz", "--release")
+    assert "there is no release tekton-pipeline; use one of" in run(*of, "tekton-pipeline", exit_code=1)
+    assert "neither b.tar.gz nor b.tar.gz has tekton-chains" in run(*of, "tekton-chains", exit_code=1)
