@@ -17,7 +17,7 @@ from operations.projects import find_project, stack_files
 from operations.releases_files import Side, files_of, is_bundle, sides
 from releases.bundle import BundleFile, broken_members, write_bundle
 from releases.catalog import catalog, file_name, find
-from releases.errors import ReleaseError
+from releases.errors import BrokenBundleError, ReleaseError
 from releases.fetch import Directory, Published, Source
 from releases.files import RUN_FOLDER
 from releases.lock import hold_against, lock_key, read_lock
@@ -75,9 +75,9 @@ def verify_command(
 ) -> None:
     """Hold manifests against the lock; ends with 3 where one differs, or with 4 where it lacks one.
 
-    A bundle that is not whole ends with 3, too.
+    A bundle that is not whole, or a file that is none, ends with 3, too.
     """
-    with _reported("verify"):
+    with _reported("verify", broken=_DIFFERS):
         place = path or _cache(find_project(project))
         if path is None and not place.is_dir():
             raise OperationError("nothing was fetched from URLs here yet; name a folder or a bundle")
@@ -209,9 +209,10 @@ def _cache(root: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _reported(command: str) -> Iterator[None]:
+def _reported(command: str, *, broken: int = 1) -> Iterator[None]:
+    """Tell of what went wrong; a bundle that is not whole ends the command with `broken`."""
     try:
         yield
     except (OperationError, ReleaseError, SettingsError) as error:
         typer.echo(f"{command}: {error}", err=True)
-        raise typer.Exit(1) from error
+        raise typer.Exit(broken if isinstance(error, BrokenBundleError) else 1) from error

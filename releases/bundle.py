@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from releases.catalog import CatalogEntry, file_name
-from releases.errors import ReleaseError
+from releases.errors import BrokenBundleError, ReleaseError
 from releases.lock import sha256
 
 if TYPE_CHECKING:
@@ -321,8 +321,8 @@ def _digest_of(file: Path) -> str:
         return _digest(opened)
 
 
-def _broken(path: Path, why: str) -> ReleaseError:
-    return ReleaseError(
+def _broken(path: Path, why: str) -> BrokenBundleError:
+    return BrokenBundleError(
         f"{path.name} is not a whole bundle: {why}",
         "copy it anew, and compare its sha256 with the one of where it was made",
     )

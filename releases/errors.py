@@ -24,3 +24,7 @@ class ReleaseError(Exception):
 
 class ImageError(ReleaseError):
     """An image of a release can't be named as the settings say."""
+
+
+class BrokenBundleError(ReleaseError):
+    """A file is no bundle, or not the whole of one."""

@@ -201,12 +201,21 @@ def test_what_differs_from_the_lock_is_named_and_ends_with_3(project: Path, tmp_
     assert f"{TEKTON}.yaml: differs: it has sha256" in run("verify", "b.tar.gz", exit_code=3)
 
 
+def test_a_bundle_that_is_not_whole_ends_with_3_and_one_that_is_not_there_with_1(project: Path) -> None:
+    run("bundle", "--stack", "dev", "--out", "b.tar.gz")
+    content = (project / "b.tar.gz").read_bytes()
+    for broken in (b"", b"no archive", content[: len(content) // 2]):
+        (project / "b.tar.gz").write_bytes(broken)
+        assert "b.tar.gz is not a whole bundle" in run("verify", "b.tar.gz", exit_code=3)
+        assert "b.tar.gz is not a whole bundle" in run("diff", "b.tar.gz", "b.tar.gz", exit_code=1)
+    (project / "b.tar.gz").unlink()
+    assert "b.tar.gz is not there" in run("verify", "b.tar.gz", exit_code=1)
+
+
 def test_a_place_without_a_manifest_is_no_success(project: Path) -> None:
     assert "nothing was fetched from URLs here yet" in run("verify", exit_code=1)
     (project / "empty").mkdir()
     assert "holds no release's manifest" in run("verify", "empty", exit_code=1)
-    (project / "b.tar.gz").write_text("no archive")
-    assert "is not a whole bundle" in run("verify", "b.tar.gz", exit_code=1)
 
 
 def test_locking_fetches_every_supported_version_and_tells_what_it_could_not(
