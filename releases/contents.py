@@ -53,7 +53,7 @@ def contents(manifests: Iterable[Mapping[str, Any]]) -> Contents:
     )
 
 
-def from_json(text: str) -> Contents | None:
+def from_json(text: str | bytes) -> Contents | None:
     """Read what `Contents.as_json` wrote.
 
     Parameters
@@ -68,5 +68,5 @@ def from_json(text: str) -> Contents | None:
     """
     try:
         return Contents(**{key: tuple(value) for key, value in json.loads(text).items()})
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return None

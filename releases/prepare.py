@@ -16,6 +16,7 @@ from releases.contents import Contents, contents, from_json
 from releases.errors import ReleaseError
 from releases.files import write_atomic
 from releases.images import apply_rules
+from releases.shapes import misshapen
 from releases.summary import outline
 from releases.transform import serialize, transform
 
@@ -128,7 +129,7 @@ def prepare(  # noqa: PLR0913 -- what is installed, and three places
 def _holds(path: Path, digest: str) -> Contents | None:
     """Tell what a prepared file holds; None where it isn't there and whole, which would fail every unit."""
     whole = path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest
-    return from_json(_beside(path).read_text()) if whole and _beside(path).is_file() else None
+    return from_json(_beside(path).read_bytes()) if whole and _beside(path).is_file() else None
 
 
 def _beside(manifest: Path) -> Path:
@@ -152,11 +153,12 @@ def manifest_file(folder: Path, name: str, digest: str) -> Path:
 
 def _read_index(path: Path) -> dict[str, str]:
     try:
-        index = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
+        index = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
         # Not there yet, or broken by somebody: it is only a cache.
         return {}
-    return index if isinstance(index, dict) else {}
+    lines = index.items() if isinstance(index, dict) else ()
+    return {line: made for line, made in lines if isinstance(made, str)}
 
 
 def parsed(name: str, content: bytes) -> list[dict[str, Any]]:
@@ -176,18 +178,14 @@ def parsed(name: str, content: bytes) -> list[dict[str, Any]]:
     """
     try:
         documents = list(yaml.load_all(content, Loader=_Loader))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ReleaseError(
             f"the manifest of {name} is not YAML ({error})".replace("\n", " "), "get it anew"
         ) from None
     objects = [document for document in documents if document is not None]
     for document in objects:
-        if (
-            not isinstance(document, dict)
-            or not document.get("kind")
-            or not document.get("metadata", {}).get("name")
-        ):
-            raise ReleaseError(f"the manifest of {name} holds something that is not an object", "get it anew")
+        if (what := misshapen(document)) is not None:
+            raise ReleaseError(f"the manifest of {name} holds {what}", "get it anew")
     if not objects:
         raise ReleaseError(f"the manifest of {name} holds no object", "get it anew")
     return objects
