@@ -14,7 +14,7 @@ from operations.errors import OperationError
 from operations.image_archives import archives
 from operations.projects import find_project, stack_files
 from releases.bundle import BundleFile
-from releases.errors import ReleaseError
+from releases.errors import ReleaseError, file_error
 from releases.files import in_project, write_atomic
 from releases.image_names import parse
 from stacks.loader import read_stack_file
@@ -141,4 +141,6 @@ def lock_command(  # noqa: PLR0913 -- the command's options
         changed = write_atomic(target, images.lock_text(found))
     except (OperationError, SettingsError) as error:
         raise _fail("images lock", error) from error
+    except OSError as error:
+        raise _fail("images lock", file_error(error)) from error
     typer.echo(f"{target}: {len(found)} images, {'written' if changed else 'unchanged'}")

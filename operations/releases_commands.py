@@ -17,7 +17,7 @@ from operations.projects import find_project, stack_files
 from operations.releases_files import Side, files_of, is_bundle, sides
 from releases.bundle import BundleFile, broken_members, write_bundle
 from releases.catalog import catalog, file_name, find
-from releases.errors import BrokenBundleError, ReleaseError
+from releases.errors import BrokenBundleError, ReleaseError, file_error
 from releases.fetch import Directory, Published, Source
 from releases.files import RUN_FOLDER
 from releases.lock import hold_against, lock_key, read_lock
@@ -122,6 +122,8 @@ def bundle_command(  # noqa: PLR0913 -- one parameter for each option
     with _reported("bundle"):
         if not is_bundle(out):
             raise OperationError(f"--out {out}: a bundle's name ends in .tar.gz")
+        if out.is_dir():
+            raise OperationError(f"--out {out}: it is a folder; name a file in it")
         root = find_project(project)
         settings = read_stack_file(stack_files(root, [stack], every=False)[0])
         wanted = {item for cluster in wanted_releases(settings).values() for item in cluster.items()}
@@ -213,6 +215,9 @@ def _reported(command: str, *, broken: int = 1) -> Iterator[None]:
     """Tell of what went wrong; a bundle that is not whole ends the command with `broken`."""
     try:
         yield
+    except OSError as error:
+        typer.echo(f"{command}: {file_error(error)}", err=True)
+        raise typer.Exit(1) from error
     except (OperationError, ReleaseError, SettingsError) as error:
         typer.echo(f"{command}: {error}", err=True)
         raise typer.Exit(broken if isinstance(error, BrokenBundleError) else 1) from error

@@ -128,13 +128,17 @@ def read_bundle(path: Path) -> Bundle:
             raise _broken(path, f"{name} is missing or not what it was")
     if IMAGES not in digests or not found.keys() <= digests.keys():
         raise _broken(path, "it holds what its index doesn't name")
+    try:
+        images = tuple(found[IMAGES].decode().split())
+    except UnicodeDecodeError:
+        raise _broken(path, f"{IMAGES} is not text") from None
     return Bundle(
         manifests={
             name.removeprefix(MANIFESTS): content
             for name, content in found.items()
             if name.startswith(MANIFESTS)
         },
-        images=tuple(found[IMAGES].decode().split()),
+        images=images,
         archives={
             name.removeprefix(ARCHIVES): digest
             for name, digest in digests.items()
@@ -274,7 +278,7 @@ def _index(path: Path, members: Iterator[tuple[str, IO[bytes]]]) -> dict[str, st
     name, content = next(members, ("", io.BytesIO()))
     document = None
     if name == INDEX:
-        with contextlib.suppress(ValueError):  # what is no JSON is refused below
+        with contextlib.suppress(ValueError, RecursionError):  # what is no JSON is refused below
             document = json.loads(_whole(path, name, content))
     if not isinstance(document, dict) or not isinstance(document.get("sha256"), dict):
         raise _broken(path, f"it does not begin with {INDEX}")

@@ -28,3 +28,30 @@ class ImageError(ReleaseError):
 
 class BrokenBundleError(ReleaseError):
     """A file is no bundle, or not the whole of one."""
+
+
+def file_problem(error: OSError) -> tuple[str, str, str]:
+    """Tell which file can't be read or written, why, and what to do about it.
+
+    Parameters
+    ----------
+    error
+        What the system said.
+    """
+    return (
+        str(error.filename2 or error.filename or "a file"),
+        f"it can't be read or written ({error.strerror or error})",
+        "correct what stands there or above it, or its permissions",
+    )
+
+
+def file_error(error: OSError) -> ReleaseError:
+    """Tell of a file that can't be read or written.
+
+    Parameters
+    ----------
+    error
+        What the system said.
+    """
+    file, why, mend = file_problem(error)
+    return ReleaseError(f"{file}: {why}", mend)

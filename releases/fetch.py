@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT_SECONDS: Final = 30
 _LARGEST_BYTES: Final = 64 * 1024 * 1024
+_UNKNOWN: Final = -1
 
 
 class Source(Protocol):
@@ -78,17 +79,17 @@ def download(url: str) -> bytes:
     if not url.startswith("https://"):
         raise OSError(f"{url} is not an https address")
     opener = urllib.request.build_opener(_HttpsAlone)
-    with opener.open(url, timeout=_TIMEOUT_SECONDS) as response:
-        announced = response.headers.get("Content-Length")
-        try:
+    try:
+        with opener.open(url, timeout=_TIMEOUT_SECONDS) as response:
+            announced = int(response.headers.get("Content-Length", _UNKNOWN))
             # One byte more, to tell what is too large from what just fits.
             content: bytes = response.read(_LARGEST_BYTES + 1)
-        except http.client.HTTPException as error:
-            raise OSError(f"it was cut off: {error}") from None
+    except (http.client.HTTPException, ValueError) as error:
+        raise OSError(f"the answer is broken or was cut off: {error}") from None
     if len(content) > _LARGEST_BYTES:
         raise OSError(f"it is larger than {_LARGEST_BYTES} bytes")
     # A read of a given size takes a connection's end for the file's.
-    if announced is not None and len(content) != int(announced):
+    if announced not in (_UNKNOWN, len(content)):
         raise OSError(f"it was cut off after {len(content)} of {announced} bytes")
     return content
 

@@ -90,11 +90,13 @@ def read_lock(path: Path = LOCK_FILE) -> dict[str, str]:
     """
     try:
         document = yaml.safe_load(path.read_text()) if path.is_file() else None
-    except yaml.YAMLError:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
         document = path
     if document is None:
         return {}
-    if not isinstance(document, dict) or not all(isinstance(value, str) for value in document.values()):
+    if not isinstance(document, dict) or not all(
+        isinstance(text, str) for text in (*document, *document.values())
+    ):
         raise ReleaseError(
             f"{path.name} is not a lock",
             "restore it from Git: each line is <name>-<version>: and 64 hexadecimal digits",

@@ -14,7 +14,7 @@ from pulumi.runtime import config as runtime_config
 
 from releases.bundle import BundleFile
 from releases.catalog import ARGO_CD, ARGO_CD_HA
-from releases.errors import ImageError, ReleaseError
+from releases.errors import ImageError, ReleaseError, file_problem
 from releases.fetch import Directory, Published, Source
 from releases.files import RUN_FOLDER, in_project, write_atomic
 from releases.prepare import PreparedRelease, prepare
@@ -202,13 +202,20 @@ def load(project: Path | None = None) -> LoadedEnvironment:
         github_app=github_app,
         results=results,
     )
+    try:
+        _write_files(environment, root)
+    except OSError as error:
+        raise SettingsError([_of_file(error)]) from None
+    return environment
+
+
+def _write_files(environment: LoadedEnvironment, root: Path) -> None:
     for file, text in {one.file: one.text for one in environment.shared.values() if one.file}.items():
         write_atomic(root / file, text)
     if not pulumi.runtime.is_dry_run():
-        for name, kubeconfig in targets.items():
+        for name, kubeconfig in environment.kubeconfigs.items():
             text = (kubeconfig.at_kcp() if name == KCP_TARGET else kubeconfig).render()
             write_atomic(root / environment.kubeconfig_file(name), text, mode=0o600)
-    return environment
 
 
 def load_stack_file(path: Path) -> LoadedEnvironment:
@@ -377,15 +384,9 @@ def _prepared(  # noqa: PLR0913 -- what is prepared, and three places
                         root=root,
                         folder=folder / _MANIFESTS,
                     )
-                except ReleaseError as error:
+                except (ReleaseError, OSError) as error:
                     made[key] = None
-                    of_images = isinstance(error, ImageError)
-                    problem = Problem(
-                        key=key_path(["imageRepository", "digests"] if of_images else place),
-                        value=shown(setting) if setting and not of_images else "",
-                        why=error.why,
-                        mend=error.mend,
-                    )
+                    problem = _of_release(error, place, setting)
                     if problem not in problems:
                         problems.append(problem)
             if (one := made[key]) is not None:
@@ -394,3 +395,20 @@ def _prepared(  # noqa: PLR0913 -- what is prepared, and three places
         named = {image for one in made.values() if one is not None for image in one.contents.images}
         problems += not_served(named, images.rules.mirrors)
     return prepared
+
+
+def _of_release(error: ReleaseError | OSError, place: list[str], setting: str | None) -> Problem:
+    if isinstance(error, OSError):
+        return _of_file(error)
+    of_images = isinstance(error, ImageError)
+    return Problem(
+        key=key_path(["imageRepository", "digests"] if of_images else place),
+        value=shown(setting) if setting and not of_images else "",
+        why=error.why,
+        mend=error.mend,
+    )
+
+
+def _of_file(error: OSError) -> Problem:
+    file, why, mend = file_problem(error)
+    return Problem(key=file, value="", why=why, mend=mend)

@@ -268,6 +268,14 @@ def test_without_a_place_for_the_lock_one_is_asked_for(project: Path, skopeo: Pa
     assert calls(skopeo) == []
 
 
+def test_a_place_where_the_lock_cant_be_written_is_told(project: Path, skopeo: Path) -> None:
+    file = project / "Pulumi.test.yaml"
+    code, output = invoke("lock", "--stack=test", f"--project={project}", f"--out={file}/lock.yaml")
+    assert code == 1
+    assert calls(skopeo)
+    assert f"images lock: {file}: it can't be read or written (File exists); correct what stands" in output
+
+
 def test_a_missing_skopeo_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(OperationError, match="skopeo is not installed; install it"):

@@ -176,12 +176,16 @@ def test_a_bundle_takes_no_archive_that_could_not_be_pushed(project: Path) -> No
         (("--stack", "dev", "--out", "b.tar.gz", "--with", "tekton-pipelines"), "write NAME=VERSION"),
         (("--stack", "dev", "--out", "b.tar.gz", "--with", "argo-cd=v0"), "argo-cd v0 is not supported"),
         (("--stack", "none", "--out", "b.tar.gz"), "there is no such file"),
+        (("--stack", "dev", "--out", "dir.tar.gz"), "--out dir.tar.gz: it is a folder; name a file in it"),
+        (("--stack", "dev", "--out", "Pulumi.yaml/b.tar.gz"), "Pulumi.yaml: it can't be read or written (F"),
+        (("--stack", "dev", "--out", "/proc/b.tar.gz"), "it can't be read or written (No such file or dir"),
         (("--stack", "dev", "--out", "b.tar.gz", "--images", "none"), "none is not a folder"),
     ],
 )
 def test_a_bundle_that_cant_be_made_is_told_and_nothing_is_written(
     project: Path, arguments: tuple[str, ...], why: str
 ) -> None:
+    (project / "dir.tar.gz").mkdir()
     assert why in run("bundle", *arguments, exit_code=1)
     assert not [*project.glob("b.*")]
 
@@ -244,6 +248,12 @@ def test_locking_fetches_every_supported_version_and_tells_what_it_could_not(
     assert "tekton-pipelines v1.6.0: as locked" in run("lock", "tekton-pipelines", exit_code=1)
     (project / f".run/releases/{TEKTON}.yaml").write_text("tampered")
     assert f"{TEKTON}.yaml: differs" in run("verify", exit_code=3)
+
+
+def test_a_place_that_is_taken_by_something_else_is_told(project: Path) -> None:
+    (project / ".run").write_text("a file")
+    text = run("bundle", "--stack", "dev", "--out", "b.tar.gz", exit_code=1)
+    assert ".run/dev/manifests: it can't be read or written (Not a directory)" in text
 
 
 @pytest.mark.usefixtures("project")

@@ -78,6 +78,7 @@ def test_a_release_that_is_not_in_it_is_named_with_the_bundle(bundle: Path) -> N
         ({"images.txt": b"evil.example.com/x:1\n"}, r"images\.txt is missing or not what it was"),
         ({"bundle.json": None}, r"does not begin with bundle\.json"),
         ({"bundle.json": b"{"}, r"does not begin with bundle\.json"),
+        ({"bundle.json": b"[" * 100_000}, r"does not begin with bundle\.json"),
         ({"bundle.json": json.dumps({"format": 2, "sha256": {}}).encode()}, "has format 2"),
         ({"bundle.json": json.dumps({"format": 1, "sha256": {}}).encode()}, "its index doesn't name"),
     ],
@@ -87,6 +88,16 @@ def test_a_bundle_that_was_changed_is_refused(
 ) -> None:
     rewritten(bundle, change)
     with pytest.raises(ReleaseError, match=why):
+        read_bundle(bundle)
+
+
+def test_a_list_of_images_that_is_no_text_is_refused(bundle: Path) -> None:
+    listed = b"\xff\n"
+    index = json.dumps({"format": 1, "sha256": {"images.txt": sha256(listed)}}).encode()
+    with tarfile.open(bundle) as archive:
+        members: dict[str, bytes | None] = dict.fromkeys(archive.getnames())
+    rewritten(bundle, {**members, "bundle.json": index, "images.txt": listed})
+    with pytest.raises(ReleaseError, match=r"not a whole bundle: images\.txt is not text"):
         read_bundle(bundle)
 
 

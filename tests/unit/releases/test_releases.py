@@ -119,10 +119,11 @@ def test_an_unreachable_source_is_told_with_the_way_out(tmp_path: Path) -> None:
     [
         (b"Content-Length: 5\r\n\r\nwhole", None),
         (b"Content-Length: 9\r\n\r\nshort", "cut off after 5 of 9 bytes"),
+        (b"Content-Length: many\r\n\r\nwhole", "broken or was cut off: .*'many'"),
         (b"Transfer-Encoding: chunked\r\n\r\n9\r\nshort", "cut off: IncompleteRead"),
         (b"Content-Length: 12\r\n\r\nmuch, much..", "larger than 10 bytes"),
     ],
-    ids=["whole", "short", "short-chunk", "large"],
+    ids=["whole", "short", "no-number", "short-chunk", "large"],
 )
 def test_what_is_not_whole_is_no_download(
     monkeypatch: pytest.MonkeyPatch, answer: bytes, expected: str | None
@@ -144,6 +145,22 @@ def test_what_is_not_whole_is_no_download(
             return
         with pytest.raises(OSError, match=expected):
             download("https://host/x")
+
+
+def test_an_answer_that_is_not_http_is_no_download(monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened(*_: object, **__: object) -> None:
+        raise http.client.BadStatusLine("SSH-2.0")
+
+    monkeypatch.setattr("urllib.request.OpenerDirector.open", opened)
+    with pytest.raises(OSError, match=r"the answer is broken or was cut off: SSH-2\.0"):
+        download("https://host/x")
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe: x\n", b"1: x\n", b"a: 1\n", b"[" * 9000])
+def test_what_is_no_lock_is_told(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "lock.yaml").write_bytes(content)
+    with pytest.raises(ReleaseError, match=r"lock\.yaml is not a lock; restore it from Git"):
+        source(tmp_path, FIRST)
 
 
 def test_what_is_no_manifest_is_never_locked(tmp_path: Path) -> None:
@@ -271,6 +288,14 @@ def test_a_lost_or_broken_cache_is_made_anew(tmp_path: Path) -> None:
     (tmp_path / ".run/dev/manifests/tekton-pipelines.json").write_text("{cut o")
     assert prepared(tmp_path, text) == first
     assert (tmp_path / first.manifest).is_file()
+    (tmp_path / first.manifest).with_suffix(".contents.json").write_bytes(b"\xff")
+    assert prepared(tmp_path, text) == first
+    index = tmp_path / ".run/dev/manifests/tekton-pipelines.json"
+    for broken in (b"\xff", b'{"key": ' + b"[" * 9000 + b"]" * 9000 + b"}"):
+        index.write_bytes(broken)
+        assert prepared(tmp_path, text) == first
+    index.write_text(json.dumps(dict.fromkeys(json.loads(index.read_text()), 1)))
+    assert prepared(tmp_path, text) == first
 
 
 def test_an_adaptation_sets_data_of_config_maps_but_never_what_is_set_everywhere() -> None:

@@ -388,6 +388,17 @@ def test_an_unchanged_release_is_not_parsed_again(project: Path, monkeypatch: py
     assert load().prepared == first
 
 
+@pytest.mark.parametrize("clusters", [{}, {"a": CLUSTER}])
+def test_a_place_that_cant_be_written_is_told(project: Path, clusters: dict[str, Any]) -> None:
+    (project / ".run").write_text("a file")
+    engine({"kcp": KCP, "computeClusters": clusters, "releases": FULL["releases"]}, preview=False)
+    with pytest.raises(SettingsError) as caught:
+        load()
+    [line] = set(str(caught.value).splitlines())
+    assert line.startswith(".run/dev/")
+    assert "it can't be read or written (Not a directory); correct what stands there or above" in line
+
+
 def test_an_unchanged_preview_reaches_for_no_network(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
