@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, TypeAlias
 
@@ -20,7 +21,7 @@ from releases.catalog import catalog, file_name, find
 from releases.errors import BrokenBundleError, ReleaseError, file_error
 from releases.fetch import Directory, Published, Source
 from releases.files import RUN_FOLDER
-from releases.lock import hold_against, lock_key, read_lock
+from releases.lock import hold_against, read_lock
 from releases.summary import Summary, markdown, summarize
 from stacks.loader import read_stack_file, release_source
 from stacks.problems import SettingsError
@@ -49,18 +50,18 @@ def lock_command(
 ) -> None:
     """Fetch every supported version, and record its sha256 where the lock has none yet."""
     with _reported("lock"):
-        source = Published(cache=_cache(find_project(project)))
+        recorded: list[str] = []
+        source = Published(cache=_cache(find_project(project)), report=recorded.append)
         failed = False
         for name in names or sorted(catalog()):
             for version in find(name).supported:
-                known = lock_key(name, version) in read_lock()
                 try:
                     source.manifest(name, find(name, version))
                 except ReleaseError as error:
                     failed = True
                     typer.echo(f"lock: {error}", err=True)
                 else:
-                    typer.echo(f"{name} {version}: {'as locked' if known else 'recorded'}")
+                    typer.echo(recorded.pop() if recorded else f"{name} {version}: as locked")
         if failed:
             raise typer.Exit(1)
 
@@ -202,7 +203,7 @@ def _asked(text: str) -> tuple[str, str]:
 
 def _source(path: Path | None, project: Path) -> Source:
     if path is None:
-        return Published(cache=_cache(find_project(project)))
+        return Published(cache=_cache(find_project(project)), report=partial(typer.echo, err=True))
     return Directory(path=path) if path.is_dir() else BundleFile(path)
 
 

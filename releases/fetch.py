@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Final, Protocol
 from releases.catalog import CatalogEntry, file_name
 from releases.errors import ReleaseError
 from releases.files import write_atomic
-from releases.lock import LOCK_FILE, lock_key, read_lock, sha256, write_lock
+from releases.lock import LOCK_FILE, lock_key, read_lock, record, sha256
 from releases.prepare import parsed
 
 if TYPE_CHECKING:
@@ -104,12 +104,15 @@ class Published:
         Folder in which fetched manifests are kept.
     lock_file
         File with the sha256 of what was fetched before; a first fetch is recorded there.
+    report
+        Takes a line about what was recorded: until that is committed, others take what they are given.
     download
         How to download an address.
     """
 
     cache: Path
     lock_file: Path = LOCK_FILE
+    report: Callable[[str], None]
     download: Callable[[str], bytes] = download
 
     def manifest(self, name: str, entry: CatalogEntry) -> bytes:
@@ -129,15 +132,18 @@ class Published:
                 " names, or name a bundle by releases.bundle",
             ) from None
         found = sha256(content)
-        if (locked := lock.setdefault(key, found)) != found:
+        if (locked := lock.get(key)) is None:
+            # A login page or an error's must not be what every later fetch is held against.
+            parsed(name, content)
+            locked = record(key, found, self.lock_file)
+        if locked != found:
             raise ReleaseError(
                 f"{name} {entry.version} from {url} has sha256 {found}, but the lock says {locked}",
                 "find out why it changed; only then remove its line from releases/lock.yaml",
             )
-        # A login page or an error's must not be what every later fetch is held against.
-        parsed(name, content)
+        if key not in lock:
+            self.report(f"{name} {entry.version}: recorded sha256 {found}; commit releases/lock.yaml")
         write_atomic(cached, content)
-        write_lock(lock, self.lock_file)
         return content
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -104,16 +106,42 @@ def read_lock(path: Path = LOCK_FILE) -> dict[str, str]:
     return document
 
 
-def write_lock(lock: Mapping[str, str], path: Path = LOCK_FILE) -> None:
-    """Write the lock; comments at its head stay.
+def record(key: str, digest: str, path: Path = LOCK_FILE) -> str:
+    """Record a digest in the lock, unless another fetch has recorded one meanwhile.
 
     Parameters
     ----------
-    lock
-        Digests by `<name>-<version>`.
+    key
+        The release's line, as `lock_key` names it.
+    digest
+        The sha256 of its manifest.
     path
         The file.
+
+    Returns
+    -------
+    str
+        The sha256 that the lock has now.
+
+    Raises
+    ------
+    ReleaseError
+        It is not a lock.
     """
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        # The folder's, since the file is another one after each write.
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        lock = read_lock(path)
+        if key not in lock:
+            _write({**lock, key: digest}, path)
+    finally:
+        os.close(folder)
+    return lock.get(key, digest)
+
+
+def _write(lock: Mapping[str, str], path: Path) -> None:
+    """Write the lock; comments at its head stay."""
     lines = path.read_text().splitlines() if path.is_file() else []
     comments = [line for line in lines if line.startswith("#")]
     entries = [f"{key}: {value}" for key, value in sorted(lock.items())]

@@ -351,7 +351,7 @@ def release_source(settings: ReleasesSettings, root: Path) -> tuple[Source, list
     place = ["releases", "directory"]
     if settings.directory is not None:
         return Directory(path=in_project(root, settings.directory)), place, settings.directory
-    return Published(cache=root / RUN_FOLDER / "releases"), place, None
+    return Published(cache=root / RUN_FOLDER / "releases", report=pulumi.log.warn), place, None
 
 
 def _prepared(  # noqa: PLR0913 -- what is prepared, and three places

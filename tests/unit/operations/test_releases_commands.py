@@ -21,6 +21,7 @@ from stacks.loader import read_stack_file
 from tests.support.tekton import config_maps
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 CRDS = "api-syncagent-crds-v0.7.0"
@@ -235,12 +236,12 @@ def test_locking_fetches_every_supported_version_and_tells_what_it_could_not(
 
     real = fetch.Published
 
-    def published(*, cache: Path) -> fetch.Published:
-        return real(cache=cache, lock_file=tmp_path / "lock.yaml", download=download)
+    def published(*, cache: Path, report: Callable[[str], None]) -> fetch.Published:
+        return real(cache=cache, lock_file=tmp_path / "lock.yaml", report=report, download=download)
 
     monkeypatch.setattr("operations.releases_commands.Published", published)
     text = run("lock", "tekton-pipelines", exit_code=1)
-    assert "tekton-pipelines v1.6.0: recorded" in text
+    assert f"tekton-pipelines v1.6.0: recorded sha256 {sha256(MANIFEST)}; commit releases/lock.yaml" in text
     assert "tekton-pipelines v1.9.0 can't be fetched" in text
     assert yaml.safe_load((tmp_path / "lock.yaml").read_text()) == {TEKTON: sha256(MANIFEST)}
     assert len(asked) == 2

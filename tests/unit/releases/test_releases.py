@@ -1,10 +1,13 @@
 """Releases: catalog, sources, lock and transformation."""
 
+import fcntl
 import hashlib
 import http.client
 import io
 import json
+import os
 import socket
+import threading
 import urllib.request
 import urllib.response
 from collections.abc import Callable
@@ -18,7 +21,7 @@ from releases.adaptation import UNADAPTED, Adaptation
 from releases.catalog import API_SYNCAGENT_CRDS, TEKTON_PIPELINES, CatalogEntry, catalog, find
 from releases.errors import ReleaseError
 from releases.fetch import Directory, Published, download
-from releases.lock import lock_key, read_lock
+from releases.lock import lock_key, read_lock, record
 from releases.prepare import PreparedRelease, prepare
 from releases.transform import serialize, transform
 from units.manifest import parse
@@ -49,9 +52,13 @@ def source(tmp_path: Path, content: bytes) -> bytes:
     return published(tmp_path, lambda _: content)
 
 
-def published(tmp_path: Path, download: Callable[[str], bytes]) -> bytes:
-    where = Published(cache=tmp_path / "cache", lock_file=tmp_path / "lock.yaml", download=download)
-    return where.manifest("x", ENTRY)
+def published(
+    tmp_path: Path, download: Callable[[str], bytes], report: Callable[[str], None] = print, name: str = "x"
+) -> bytes:
+    where = Published(
+        cache=tmp_path / "cache", lock_file=tmp_path / "lock.yaml", report=report, download=download
+    )
+    return where.manifest(name, ENTRY)
 
 
 def offline(_: str) -> bytes:
@@ -80,11 +87,51 @@ def test_a_version_is_found_where_it_is_supported_and_refused_with_those_that_ar
 
 
 def test_a_fetched_manifest_is_recorded_and_verified_ever_after(tmp_path: Path) -> None:
-    assert source(tmp_path, FIRST) == FIRST
+    told: list[str] = []
+    assert published(tmp_path, lambda _: FIRST, told.append) == FIRST
     lock = yaml.safe_load((tmp_path / "lock.yaml").read_text())
-    assert lock == {"x-v1": hashlib.sha256(FIRST).hexdigest()}
-    # From the cache now, without any network.
-    assert published(tmp_path, offline) == FIRST
+    digest = hashlib.sha256(FIRST).hexdigest()
+    assert lock == {"x-v1": digest}
+    assert told == [f"x v1: recorded sha256 {digest}; commit releases/lock.yaml"]
+    # From the cache now, without any network; and what is in the lock already is not told again.
+    assert published(tmp_path, offline, told.append) == FIRST
+    (tmp_path / "cache/x-v1.yaml").unlink()
+    assert published(tmp_path, lambda _: FIRST, told.append) == FIRST
+    assert len(told) == 1
+
+
+def test_of_two_fetches_at_once_neither_loses_the_others_line(tmp_path: Path) -> None:
+    def meanwhile(_: str) -> bytes:
+        published(tmp_path, lambda _: FIRST, name="y")
+        return FIRST
+
+    published(tmp_path, meanwhile)
+    assert read_lock(tmp_path / "lock.yaml").keys() == {"x-v1", "y-v1"}
+
+
+def test_of_two_first_fetches_of_the_same_the_later_is_held_against_the_other(tmp_path: Path) -> None:
+    def meanwhile(_: str) -> bytes:
+        source(tmp_path, FIRST)
+        return FIRST + b"# another"
+
+    with pytest.raises(ReleaseError, match="but the lock says"):
+        published(tmp_path, meanwhile)
+    assert read_lock(tmp_path / "lock.yaml") == {"x-v1": hashlib.sha256(FIRST).hexdigest()}
+
+
+def test_a_digest_is_recorded_while_nobody_else_records_one(tmp_path: Path) -> None:
+    def others() -> None:
+        record("y-v1", "b" * 64, tmp_path / "lock.yaml")
+
+    holder = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    other = threading.Thread(target=others)
+    other.start()
+    other.join(0.2)
+    assert other.is_alive()
+    os.close(holder)
+    other.join()
+    assert read_lock(tmp_path / "lock.yaml") == {"y-v1": "b" * 64}
 
 
 def test_a_changed_publication_is_refused(tmp_path: Path) -> None:

@@ -409,9 +409,15 @@ def test_an_unchanged_preview_reaches_for_no_network(project: Path, monkeypatch:
     lock = project / "lock.yaml"
     monkeypatch.setattr("stacks.loader.Published", partial(Published, lock_file=lock, download=download))
     without = {key: value for key, value in FULL.items() if key != "releases"}
+    warned: list[str] = []
+    monkeypatch.setattr("pulumi.log.warn", warned.append)
     engine(without, preview=True)
     first = load().prepared
     assert len(asked) == len(FILES)
+    told = [line for line in warned if line.endswith("; commit releases/lock.yaml")]
+    assert sorted(line.partition(":")[0] for line in told) == sorted(
+        file.removesuffix(".yaml").replace("-v", " v") for file in FILES.values()
+    )
 
     def fail(*_: object) -> None:
         pytest.fail("reached for the network")
