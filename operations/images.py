@@ -220,6 +220,27 @@ def images_of(
     return sorted(found)
 
 
+def left_without(images: Iterable[str], beginnings: Iterable[str]) -> list[str]:
+    """Leave out images by the beginnings of their names.
+
+    Parameters
+    ----------
+    images
+        Their names.
+    beginnings
+        The beginnings, as --without gives them.
+
+    Raises
+    ------
+    OperationError
+        One is empty, and so every name's.
+    """
+    spared = tuple(beginnings)
+    if "" in spared:
+        raise OperationError('--without "": every name begins so; give the beginning of those to leave out')
+    return [image for image in images if not image.startswith(spared)]
+
+
 def digests(
     images: Iterable[str], mirrors: Mapping[str, str], access: Access, report: Callable[[str], None]
 ) -> dict[str, str]:

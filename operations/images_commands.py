@@ -136,7 +136,7 @@ def lock_command(  # noqa: PLR0913 -- the command's options
         of_images = settings.image_repository
         target = out or _lock_file(root, of_images)
         named = images.images_of(settings, root, stack)
-        wanted = [image for image in named if not image.startswith(tuple(without or ()))]
+        wanted = images.left_without(named, without or ())
         found = images.digests(wanted, of_images.mirrors, access, typer.echo)
         changed = write_atomic(target, images.lock_text(found))
     except (OperationError, SettingsError) as error:

@@ -13,9 +13,9 @@ import typer
 
 from operations.errors import OperationError
 from operations.image_archives import archives_of
-from operations.images import images_of
+from operations.images import images_of, left_without
 from operations.projects import find_project, stack_files
-from operations.releases_files import Side, files_of, is_bundle, sides
+from operations.releases_files import Side, files_of, is_bundle, is_there, sides
 from releases.bundle import BundleFile, broken_members, write_bundle
 from releases.catalog import catalog, file_name, find
 from releases.errors import BrokenBundleError, ReleaseError, file_error
@@ -79,8 +79,8 @@ def verify_command(
     A bundle that is not whole, or a file that is none, ends with 3, too.
     """
     with _reported("verify", broken=_DIFFERS):
-        place = path or _cache(find_project(project))
-        if path is None and not place.is_dir():
+        place = is_there(path) if path else _cache(find_project(project))
+        if not place.exists():
             raise OperationError("nothing was fetched from URLs here yet; name a folder or a bundle")
         broken = broken_members(place) if place.is_file() else []
         for name in broken:
@@ -139,10 +139,7 @@ def bundle_command(  # noqa: PLR0913 -- one parameter for each option
         needed = images_of(settings, root, stack, asked)
         archives: Mapping[str, Path] = {}
         if images is not None:
-            spared = tuple(without or ())
-            archives, missing = archives_of(
-                images, (image for image in needed if not image.startswith(spared))
-            )
+            archives, missing = archives_of(images, left_without(needed, without or ()))
             if missing:
                 raise OperationError(
                     f"{images} has no archive of {', '.join(missing)}; put them there, or name by --without"
@@ -204,7 +201,7 @@ def _asked(text: str) -> tuple[str, str]:
 def _source(path: Path | None, project: Path) -> Source:
     if path is None:
         return Published(cache=_cache(find_project(project)), report=partial(typer.echo, err=True))
-    return Directory(path=path) if path.is_dir() else BundleFile(path)
+    return Directory(path=path) if is_there(path).is_dir() else BundleFile(path)
 
 
 def _cache(root: Path) -> Path:

@@ -32,6 +32,24 @@ def is_bundle(path: Path) -> bool:
     return path.name.endswith((".tar.gz", ".tgz"))
 
 
+def is_there(path: Path) -> Path:
+    """Refuse a path that leads nowhere.
+
+    Parameters
+    ----------
+    path
+        What was given.
+
+    Raises
+    ------
+    OperationError
+        Nothing is there.
+    """
+    if not path.exists():
+        raise OperationError(f"{path} is not there; correct the path")
+    return path
+
+
 def sides(text: str, path: Path, releases: Iterable[str], source: Source) -> dict[str, Side]:
     """Find one side of a comparison, by release.
 
@@ -51,8 +69,10 @@ def sides(text: str, path: Path, releases: Iterable[str], source: Source) -> dic
     ReleaseError
         A manifest is not there, or is none.
     OperationError
-        It is not clear what is meant.
+        A file is not there, or it is not clear what is meant.
     """
+    if "/" in text or text.endswith((".tar.gz", ".tgz", ".yaml", ".yml")):
+        is_there(path)
     if path.is_file() and is_bundle(path):
         return _of_bundle(BundleFile(path), set(releases))
     named = sorted(releases) or ["tekton-pipelines"]

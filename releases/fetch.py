@@ -161,12 +161,14 @@ class Directory:
 
     def manifest(self, name: str, entry: CatalogEntry) -> bytes:
         """Read a manifest."""
-        file = file_name(name, entry.version)
+        file = self.path / file_name(name, entry.version)
         try:
-            content = (self.path / file).read_bytes()
+            content = file.read_bytes()
         except FileNotFoundError:
             raise ReleaseError(
-                f"the manifest of {name} is not there: {file}",
+                f"the manifest of {name} is not there: {file}"
+                if self.path.is_dir()
+                else f"the folder of manifests is not there: {self.path}",
                 "put it there, or remove the setting to fetch it from its URL",
             ) from None
         except OSError as error:

@@ -268,6 +268,12 @@ def test_without_a_place_for_the_lock_one_is_asked_for(project: Path, skopeo: Pa
     assert calls(skopeo) == []
 
 
+def test_an_empty_beginning_leaves_out_nothing_but_is_refused(project: Path, skopeo: Path) -> None:
+    code, output = invoke("lock", "--stack=test", f"--project={project}", "--without=")
+    assert (code, calls(skopeo)) == (1, [])
+    assert 'images lock: --without "": every name begins so' in output
+
+
 def test_a_place_where_the_lock_cant_be_written_is_told(project: Path, skopeo: Path) -> None:
     file = project / "Pulumi.test.yaml"
     code, output = invoke("lock", "--stack=test", f"--project={project}", f"--out={file}/lock.yaml")

@@ -181,6 +181,10 @@ def test_a_bundle_takes_no_archive_that_could_not_be_pushed(project: Path) -> No
         (("--stack", "dev", "--out", "Pulumi.yaml/b.tar.gz"), "Pulumi.yaml: it can't be read or written (F"),
         (("--stack", "dev", "--out", "/proc/b.tar.gz"), "it can't be read or written (No such file or dir"),
         (("--stack", "dev", "--out", "b.tar.gz", "--images", "none"), "none is not a folder"),
+        (
+            ("--stack", "dev", "--out", "b.tar.gz", "--images", "none", "--without", ""),
+            '--without "": every name begins so; give the beginning of those to leave out',
+        ),
     ],
 )
 def test_a_bundle_that_cant_be_made_is_told_and_nothing_is_written(
@@ -214,7 +218,8 @@ def test_a_bundle_that_is_not_whole_ends_with_3_and_one_that_is_not_there_with_1
         assert "b.tar.gz is not a whole bundle" in run("verify", "b.tar.gz", exit_code=3)
         assert "b.tar.gz is not a whole bundle" in run("diff", "b.tar.gz", "b.tar.gz", exit_code=1)
     (project / "b.tar.gz").unlink()
-    assert "b.tar.gz is not there" in run("verify", "b.tar.gz", exit_code=1)
+    assert "verify: b.tar.gz is not there; correct" in run("verify", "b.tar.gz", exit_code=1)
+    assert "verify: none is not there; correct" in run("verify", "none", exit_code=1)
 
 
 def test_a_place_without_a_manifest_is_no_success(project: Path) -> None:
@@ -298,8 +303,13 @@ def test_a_comparison_of_what_is_not_clear_or_not_there_is_refused() -> None:
     assert "tekton-pipelines v3 is not supported" in run(
         "diff", "v1.6.0", "v3", "--from", "manifests", exit_code=1
     )
+    file = f"manifests/{TEKTON}.yaml"
     two = ("--release", "argo-cd", "--release", "tekton-chains")
-    assert "give one --release" in run("diff", f"manifests/{TEKTON}.yaml", "v1", *two, exit_code=1)
+    assert "give one --release" in run("diff", file, "v1", *two, exit_code=1)
+    for name in ("none.tar.gz", "none.yaml", "manifests/none"):
+        assert f"{name} is not there; correct the path" in run("diff", file, name, exit_code=1)
+    versions = ("v1.6.0", "v1.9.0", "--from", "none")
+    assert "diff: none is not there; correct the path" in run("diff", *versions, exit_code=1)
     of = ("diff", "b.tar.gz", "b.tar.gz", "--release")
     assert "there is no release tekton-pipeline; use one of" in run(*of, "tekton-pipeline", exit_code=1)
     assert "neither b.tar.gz nor b.tar.gz has tekton-chains" in run(*of, "tekton-chains", exit_code=1)

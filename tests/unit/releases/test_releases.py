@@ -6,6 +6,7 @@ import http.client
 import io
 import json
 import os
+import re
 import socket
 import threading
 import urllib.request
@@ -415,5 +416,12 @@ def test_what_is_no_manifest_is_refused(content: str, why: str, tmp_path: Path) 
 
 
 def test_a_release_that_is_not_in_the_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ReleaseError, match=r"tekton-pipelines-v1\.6\.0\.yaml"):
-        prepare(TEKTON_PIPELINES, source=Directory(path=tmp_path), root=tmp_path, folder=Path("x"))
+    for folder, expected in (
+        (
+            tmp_path,
+            f"manifest of tekton-pipelines is not there: {tmp_path}/tekton-pipelines-v1.6.0.yaml; put",
+        ),
+        (tmp_path / "none", f"the folder of manifests is not there: {tmp_path}/none; put it there, or"),
+    ):
+        with pytest.raises(ReleaseError, match=re.escape(expected)):
+            prepare(TEKTON_PIPELINES, source=Directory(path=folder), root=tmp_path, folder=Path("x"))
