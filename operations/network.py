@@ -6,11 +6,9 @@ its own tenant, which must answer. Where it doesn't, nothing is known.
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 import json
 import secrets
-import signal
 import time
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,10 +18,10 @@ from operations import network_pods as pods
 from operations.errors import OperationError
 from operations.network_probe import ANSWERED, BLOCKED, PORT
 from operations.overview import Facts
+from operations.signals import ended_by_signals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from types import FrameType
+    from collections.abc import Callable, Mapping, Sequence
 
     from components.kubernetes_object import Manifest
     from operations.api_servers import ApiServer
@@ -277,7 +275,7 @@ def check(  # noqa: PLR0913 -- what the command line says
         What was found out; what failed is its problem.
     """
     result = ClusterReport(cluster=cluster, verdict=Verdict.UNKNOWN)
-    with _ended_by_signals():
+    with ended_by_signals():
         try:
             remove(server)  # what a check left behind that was killed
             result = report(cluster, _results(server, places, args, made_up=made_up, seconds=seconds))
@@ -292,21 +290,6 @@ def check(  # noqa: PLR0913 -- what the command line says
                 problem = f"{result.problem}; {told}" if result.problem else told
                 result = result.model_copy(update={"problem": problem})
     return result
-
-
-@contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Let a request to end, or a closed terminal, clean up as Ctrl-C does."""
-
-    def interrupt(_: int, __: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {one: signal.signal(one, interrupt) for one in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
 
 
 def remove(server: ApiServer) -> None:

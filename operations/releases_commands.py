@@ -16,6 +16,7 @@ from operations.image_archives import archives_of
 from operations.images import images_of, left_without
 from operations.projects import find_project, stack_files
 from operations.releases_files import Side, files_of, is_bundle, is_there, sides
+from operations.signals import ended_by_signals
 from releases.bundle import BundleFile, broken_members, write_bundle
 from releases.catalog import catalog, file_name, find
 from releases.errors import BrokenBundleError, ReleaseError, file_error
@@ -120,7 +121,7 @@ def bundle_command(  # noqa: PLR0913 -- one parameter for each option
     project: Project = _HERE,
 ) -> None:
     """Write one archive of all that a stack's clusters get, for a site without a network."""
-    with _reported("bundle"):
+    with _reported("bundle"), ended_by_signals():
         if not is_bundle(out):
             raise OperationError(f"--out {out}: a bundle's name ends in .tar.gz")
         if out.is_dir():

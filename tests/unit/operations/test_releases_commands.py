@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
 import tarfile
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,7 @@ TEKTON = "tekton-pipelines-v1.6.0"
 NEWER = "tekton-pipelines-v1.9.0"
 SYNCER_IMAGE = "ghcr.io/kcp-dev/api-syncagent:v0.7.0"
 MANIFEST = b"{apiVersion: v1, kind: ConfigMap, metadata: {name: one}}"
+INTERRUPTED = 130
 PYTHON_IMAGE = "docker.io/library/python:3.11-slim-bookworm"
 
 
@@ -161,6 +164,24 @@ def test_a_bundle_takes_the_archives_of_its_images_and_no_others(project: Path) 
         "ghcr.io/tekton:1-n",
     )
     assert set(read_bundle(project / "b.tar.gz").archives) == {"agent.tar", "python.tar", "tekton.tar"}
+
+
+@pytest.mark.parametrize("signalled", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_bundle_that_is_interrupted_leaves_nothing(
+    project: Path, monkeypatch: pytest.MonkeyPatch, signalled: signal.Signals
+) -> None:
+    found: list[str] = []
+
+    def interrupted(*_: object, **__: object) -> None:
+        found.extend(one.name for one in project.glob(".b.tar.gz.*"))
+        os.kill(os.getpid(), signalled)
+
+    before = signal.getsignal(signalled)
+    monkeypatch.setattr("tarfile.TarFile.addfile", interrupted)
+    run("bundle", "--stack", "dev", "--out", "b.tar.gz", exit_code=INTERRUPTED)
+    assert found
+    assert not [*project.glob("*b.tar.gz*")]
+    assert signal.getsignal(signalled) == before
 
 
 def test_a_bundle_takes_no_archive_that_could_not_be_pushed(project: Path) -> None:
