@@ -22,7 +22,7 @@ from releases.catalog import catalog, file_name, find
 from releases.errors import BrokenBundleError, ReleaseError, file_error
 from releases.fetch import Directory, Published, Source
 from releases.files import RUN_FOLDER
-from releases.lock import hold_against, read_lock
+from releases.lock import hold_against, lock_key, read_lock
 from releases.summary import Summary, markdown, summarize
 from stacks.loader import read_stack_file, release_source
 from stacks.problems import SettingsError
@@ -51,18 +51,19 @@ def lock_command(
 ) -> None:
     """Fetch every supported version, and record its sha256 where the lock has none yet."""
     with _reported("lock"):
-        recorded: list[str] = []
-        source = Published(cache=_cache(find_project(project)), report=recorded.append)
+        source = Published(cache=_cache(find_project(project)), report=typer.echo)
         failed = False
         for name in names or sorted(catalog()):
             for version in find(name).supported:
+                known = lock_key(name, version) in read_lock()
                 try:
                     source.manifest(name, find(name, version))
                 except ReleaseError as error:
                     failed = True
                     typer.echo(f"lock: {error}", err=True)
                 else:
-                    typer.echo(recorded.pop() if recorded else f"{name} {version}: as locked")
+                    if known:
+                        typer.echo(f"{name} {version}: as locked")
         if failed:
             raise typer.Exit(1)
 
@@ -172,7 +173,7 @@ def diff_command(  # noqa: PLR0913 -- one parameter for each option
         source = _source(taken_from, project)
         names = release or []
         for name in names:
-            find(name)
+            find(name)  # refused where there is none of this name
         before = sides(old, Path(old), names, source)
         # What a bundle has is what is compared, where nothing else was said; of two, all that either has.
         both = is_bundle(Path(old)) and is_bundle(Path(new))
