@@ -41,12 +41,13 @@ if TYPE_CHECKING:
 
 HOME = "root:demo"
 RUNS = "pipelineruns.tekton.dev"
-USERS = ("alice", "dan", "victor", "mallory")
+USERS = ("alice", "dan", "gina", "victor", "mallory")
+GROUPS = {"gina": "team"}
 QUOTA = TenantQuota(pipeline_runs=100, cpu="2", memory="4Gi", pods=10, storage="10Gi")
 ROBOT = Subject(kind="ServiceAccount", name="robot", namespace="ci")
 ACCESS = TenantAccess(
     admins=(Subject(kind="User", name="alice"),),
-    developers=(Subject(kind="User", name="dan"), ROBOT),
+    developers=(Subject(kind="User", name="dan"), Subject(kind="Group", name="team"), ROBOT),
     viewers=(Subject(kind="User", name="victor"),),
 )
 
@@ -146,7 +147,7 @@ def _inherited() -> dict[str, str]:
 @pytest.fixture(scope="module")
 def workspaces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     require_binaries("kubectl")
-    with kcp_server(tmp_path_factory.mktemp("kcp"), USERS) as server:
+    with kcp_server(tmp_path_factory.mktemp("kcp"), USERS, GROUPS) as server:
         yield Home(server, tmp_path_factory.mktemp("client"))
 
 
@@ -174,6 +175,7 @@ def test_each_role_may_what_it_says_and_a_stranger_nothing(home: Home) -> None:
     wanted = {
         "victor": {"runs"},
         "dan": {"runs", "new runs", "secrets"},
+        "gina": {"runs", "new runs", "secrets"},
         "alice": {"runs", "new runs", "secrets", "bindings"},
         "mallory": set(),
     }
