@@ -229,7 +229,7 @@ def kcp_server(
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                # As in the embedded environment: kcp 0.28.1 has data races (docs/adr/0004-embedded-environment.md).
+                # For its data races, as in the embedded environment (docs/adr/0004-embedded-environment.md).
                 env={**os.environ, "GOMAXPROCS": "1"},
             )
 
