@@ -341,6 +341,61 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
         yield running
 
 
+def test_the_cluster_holds_a_tenants_pods_and_claims_to_what_its_entry_says(cluster: ControlPlane) -> None:
+    name = f"held-{uuid.uuid4().hex[:8]}"
+    parts = namespace_objects(
+        tenant=name,
+        workspace_path=f"root:{name}",
+        kcp_namespace="ci",
+        namespace_name=name,
+        quota=QUOTA,
+        network=TenantNetwork(),
+    )
+    cluster.create("/api/v1/namespaces", parts["namespace"])
+    space = f"/api/v1/namespaces/{name}"
+    kinds = {"quota": "resourcequotas", "limits": "limitranges", "account": "serviceaccounts"}
+    for part, plural in kinds.items():
+        cluster.create(f"{space}/{plural}", parts[part])
+    account = parts["account"]["metadata"]["name"]
+
+    def pod(**container: Any) -> dict[str, Any]:  # noqa: ANN401 -- any part of a container
+        spec = {"serviceAccountName": account, "containers": [{"name": "a", "image": "x", **container}]}
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": spec}
+
+    def claim(size: str) -> dict[str, Any]:
+        spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}
+        return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "a"}, "spec": spec}
+
+    def tried(plural: str, manifest: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        return cluster.request("POST", f"{space}/{plural}?dryRun=All", manifest)
+
+    def counted() -> bool:
+        status, answer = cluster.request("GET", f"{space}/resourcequotas/running")
+        return status == 200 and "hard" in answer.get("status", {})
+
+    # The quota is in force once its controller has counted.
+    until(counted, "the quota is counted")
+    [made] = tried("pods", pod())[1]["spec"]["containers"]
+    assert made["resources"] == {
+        "limits": {"memory": "512Mi"},
+        "requests": {"cpu": "50m", "memory": "64Mi"},
+    }
+    assert tried("persistentvolumeclaims", claim(QUOTA.storage))[0] == 201
+    for plural, manifest, why in (
+        (
+            "persistentvolumeclaims",
+            claim("11Gi"),
+            "exceeded quota: running, requested: requests.storage=11Gi",
+        ),
+        ("pods", pod(resources={"limits": {"memory": "5Gi"}}), "requested: limits.memory=5Gi"),
+        ("pods", pod(resources={"requests": {"cpu": "3"}}), "requested: requests.cpu=3"),
+        ("pods", pod(securityContext={"capabilities": {"add": ["SYS_ADMIN"]}}), "violates PodSecurity"),
+    ):
+        status, answer = tried(plural, manifest)
+        assert status == 403, (manifest, answer)
+        assert why in answer["message"]
+
+
 def test_the_cluster_refuses_new_runs_of_a_suspended_tenant_alone_and_lets_tasks_go_on(
     cluster: ControlPlane,
 ) -> None:
