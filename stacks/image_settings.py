@@ -7,7 +7,7 @@ from pydantic import Field, field_validator
 from releases.image_names import canonical
 from stacks.problems import refuse
 from stacks.sections import SecretReference, Section
-from stacks.vocabulary import FilePath, ImagePrefix
+from stacks.vocabulary import FilePath, Flag, ImagePrefix
 
 
 class DigestsSettings(Section):
@@ -68,7 +68,7 @@ class ImageRepositorySettings(Section):
             " given: all."
         ),
     )
-    offline: bool = Field(
+    offline: Flag = Field(
         default=False,
         title="Offline",
         description=(

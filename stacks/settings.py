@@ -26,8 +26,10 @@ from stacks.vocabulary import (
     Distribution,
     EnvironmentVariable,
     FilePath,
+    Flag,
     Incarnation,
     OutputName,
+    PlainFlag,
     PoolName,
     Quantity,
     ReleaseName,
@@ -144,7 +146,7 @@ class PoolSettings(Section):
         title="Overcommit",
         description="How many times the capacity (factor) the tenants' quotas may add up to.",
     )
-    canary: bool = Field(
+    canary: Flag = Field(
         default=False,
         title="Canary",
         description=("Whether releases change on the pool's clusters first; where that fails, nowhere else."),
@@ -306,7 +308,7 @@ class EnvironmentSettings(Section):
         title="Releases",
         description="Third-party releases: which versions, and where their manifests come from.",
     )
-    deletion_protection: bool = Field(
+    deletion_protection: PlainFlag = Field(
         default=True,
         title="Deletion protection",
         description="Refuse to delete workspaces, API exports and tenants' namespaces.",

@@ -7,7 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from components.tenant_manifests import QUOTA_NAMESPACE
 from releases.catalog import catalog
@@ -245,6 +245,11 @@ def _file_path(value: str) -> str:
     return value
 
 
+def _plain_flag(value: object) -> object:
+    # `pulumi config set KEY true` writes a text, and the engine hands every plain value over as one.
+    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+
+
 def _environment_variable(value: str) -> str:
     if not _ENVIRONMENT_VARIABLE.fullmatch(value):
         refuse(
@@ -452,6 +457,8 @@ ServiceAccountName = Annotated[
 Sha256 = Annotated[str, AfterValidator(_sha256), _text(_SHA256, "0" * 64)]
 SecretKey = Annotated[str, AfterValidator(_secret_key), _text(_SECRET_KEY, "kcpKubeconfig")]
 FilePath = Annotated[str, AfterValidator(_file_path), _text(r".+", "secrets/east-1.kubeconfig")]
+Flag = Annotated[bool, Field(strict=True)]
+PlainFlag = Annotated[Flag, BeforeValidator(_plain_flag)]
 Count = Annotated[int, Field(strict=True, ge=1, le=COUNT_MAX)]
 Incarnation = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
 EnvironmentVariable = Annotated[
