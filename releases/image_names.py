@@ -66,8 +66,8 @@ class ImageName:
 def parse(text: str) -> ImageName:
     """Read an image's name as container runtimes do.
 
-    The first part is a registry where it has a dot or a port, is `localhost`, or has a capital letter. Where
-    it is none, the image is one of docker.io, and in `library/` there where it has one part alone.
+    Where its first part is no registry, the image is one of docker.io, and in `library/` there where it has
+    one part alone.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def parse(text: str) -> ImageName:
     if at and not _DIGEST.fullmatch(digest):
         raise ImageNameError(f'"{text}" has a digest that is not sha256: and 64 hexadecimal digits')
     first, slash, path = rest.partition("/")
-    if slash and (re.search(r"[.:A-Z\[]", first) or first == "localhost"):
+    if slash and is_registry(first):
         registry = _ALIASES.get(first, first)
     else:
         registry, path = DEFAULT_REGISTRY, rest
@@ -102,6 +102,19 @@ def parse(text: str) -> ImageName:
         tag=tag or (None if digest else _DEFAULT_TAG),
         digest=digest or None,
     )
+
+
+def is_registry(first: str) -> bool:
+    """Tell whether the first part of an image's name is a registry to container runtimes.
+
+    It is where it has a dot or a port, is `localhost`, or has a capital letter.
+
+    Parameters
+    ----------
+    first
+        What stands before the first slash.
+    """
+    return first == "localhost" or re.search(r"[.:A-Z\[]", first) is not None
 
 
 def canonical(prefix: str) -> str:

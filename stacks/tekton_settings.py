@@ -5,10 +5,11 @@ from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
 
+from stacks.image_words import ImagePrefix
 from stacks.problems import refuse
 from stacks.results_settings import ResultsSettings
 from stacks.sections import SecretReference, Section
-from stacks.vocabulary import Cidr, Flag, ImagePrefix, NamespaceOnCluster, Quantity, amount
+from stacks.vocabulary import Cidr, Flag, NamespaceOnCluster, Quantity, amount
 
 Seconds = Annotated[int, Field(strict=True, ge=1, le=3_600)]
 

@@ -52,7 +52,6 @@ _REPOSITORY_URL: Final = re.compile(
     rf"https://{_HOST}(:\d{{1,5}})?(/[A-Za-z0-9._~-]+){{2,}}/?", re.IGNORECASE
 )
 _HTTPS_PORT: Final = re.compile(r":0*443$")
-_IMAGE_PREFIX: Final = re.compile(rf"{_HOST}(:\d{{1,5}})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*")
 _BRANCH_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
 _FOLDER_PATH: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
 _LABEL_KEY: Final = re.compile(
@@ -288,15 +287,6 @@ def _repository_url(value: str) -> str:
     return value
 
 
-def _image_prefix(value: str) -> str:
-    if not _IMAGE_PREFIX.fullmatch(value):
-        refuse(
-            "not a registry with an optional path",
-            "write it without scheme, tag or last slash, such as registry.example.com/mirror",
-        )
-    return value
-
-
 def _branch_name(value: str) -> str:
     if not _BRANCH_NAME.fullmatch(value) or ".." in value or value.endswith(("/", ".", ".lock")):
         refuse("not a branch's name", "write the name alone, such as main")
@@ -475,9 +465,6 @@ RepositoryUrl = Annotated[
     _text(
         r"[hH][tT][tT][pP][sS]://[^/@?#\s]+(/[A-Za-z0-9._~-]+){2,}/?", "https://git.example.com/team-a/app"
     ),
-]
-ImagePrefix = Annotated[
-    str, AfterValidator(_image_prefix), _text(_IMAGE_PREFIX, "registry.example.com/mirror")
 ]
 BranchName = Annotated[str, AfterValidator(_branch_name), _text(_BRANCH_NAME, "main")]
 FolderPath = Annotated[str, AfterValidator(_folder_path), _text(_FOLDER_PATH, "clusters")]
