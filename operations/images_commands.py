@@ -139,6 +139,6 @@ def lock_command(  # noqa: PLR0913 -- the command's options
         wanted = [image for image in named if not image.startswith(tuple(without or ()))]
         found = images.digests(wanted, of_images.mirrors, access, typer.echo)
         changed = write_atomic(target, images.lock_text(found))
-    except (OperationError, SettingsError) as error:
+    except (OperationError, ReleaseError, SettingsError) as error:
         raise _fail("images lock", error) from error
     typer.echo(f"{target}: {len(found)} images, {'written' if changed else 'unchanged'}")

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from releases.errors import ImageError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -180,9 +182,20 @@ def mirrored(name: ImageName, mirrors: Mapping[str, str]) -> ImageName | None:
     -------
     ImageName or None
         The name in the mirror; None where no mirror has it.
+
+    Raises
+    ------
+    ImageError
+        Nothing is left to name it by: the prefix is all of its name, and its mirror a registry alone.
     """
     prefix = longest(mirrors, name.repository)
     if prefix is None:
         return None
     registry, _, path = (mirrors[prefix] + name.repository[len(prefix) :]).partition("/")
+    if not path:
+        raise ImageError(
+            f"{prefix} is the whole name of an image, and {registry} a registry alone, in which it has none",
+            f"name the image there, such as {registry}/{name.path}",
+            setting="mirrors",
+        )
     return replace(name, registry=registry, path=path)

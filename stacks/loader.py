@@ -379,10 +379,12 @@ def _prepared(  # noqa: PLR0913 -- what is prepared, and three places
                     )
                 except ReleaseError as error:
                     made[key] = None
-                    of_images = isinstance(error, ImageError)
+                    at, value = place, setting
+                    if isinstance(error, ImageError):
+                        at, value = ["imageRepository", error.setting], None
                     problem = Problem(
-                        key=key_path(["imageRepository", "digests"] if of_images else place),
-                        value=shown(setting) if setting and not of_images else "",
+                        key=key_path(at),
+                        value=shown(value) if value else "",
                         why=error.why,
                         mend=error.mend,
                     )

@@ -311,6 +311,17 @@ def test_offline_every_image_without_a_mirror_is_refused_by_name(project: Path) 
         assert f'"enable-{resolver}-resolver":"false"' in text
 
 
+def test_a_mirror_without_a_path_has_no_name_for_a_single_image(project: Path) -> None:
+    assert project.is_dir()
+    assert refusal({"mirrors": {"quay.io/tekton/controller": "m.example"}}) == [
+        (
+            "pipeline-service:imageRepository.mirrors: quay.io/tekton/controller is the whole name of an"
+            " image, and m.example a registry alone, in which it has none; name the image there, such as"
+            " m.example/tekton/controller"
+        )
+    ]
+
+
 def test_offline_no_resolver_reaches_out_whatever_is_on() -> None:
     on = {"http": {"enabled": True}, "git": {"enabled": True}}
     settings = environment({"a": {}}, imageRepository={"offline": True}, tekton={"resolvers": on})
