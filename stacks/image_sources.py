@@ -94,6 +94,8 @@ def _authority(setting: str, root: Path, problems: list[Problem]) -> str | None:
         found = x509.load_pem_x509_certificates(text)
     except FileNotFoundError:
         why = "there is no such file"
+    except IsADirectoryError:
+        why = "it is a folder"
     except OSError as error:
         why, mend = f"it can't be read ({error.strerror})", "let its permissions allow it"
     except ValueError:
@@ -133,6 +135,8 @@ def _digests(setting: str, root: Path, problems: list[Problem]) -> dict[str, str
         document = parse_yaml(in_project(root, setting).read_text())
     except FileNotFoundError:
         wrong = [("there is no such file", _MAKE_ANEW.replace(" anew", ""))]
+    except IsADirectoryError:
+        wrong = [("it is a folder", "name the file in it that images lock wrote")]
     except OSError as error:
         wrong = [(f"it can't be read ({error.strerror})", "let its permissions allow it")]
     except (YamlError, UnicodeDecodeError) as error:

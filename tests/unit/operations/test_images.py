@@ -223,6 +223,11 @@ def test_credentials_and_authority_are_handed_over_as_files(tmp_path: Path, skop
         ((), "give either --to REGISTRY or --stack NAME"),
         (("--to=r.example", "--stack=test"), "give either --to REGISTRY or --stack NAME"),
         (("--to=r.example",), "holds no archive of an image"),
+        (
+            ("--to=https://r.example",),
+            '--to: "https://r.example": not a registry with an optional path; write it',
+        ),
+        (("--to=registry",), "such as registry.example.com or registry:5000"),
     ],
 )
 def test_what_is_not_clear_is_told(

@@ -463,6 +463,16 @@ def test_a_bad_authority_is_refused_with_its_key(project: Path, text: str | None
     assert why in line
 
 
+@pytest.mark.parametrize("key", ["certificateAuthority", "digests"])
+def test_a_folder_where_a_file_must_stand_is_told(tmp_path: Path, key: str) -> None:
+    of = environment({}, imageRepository={key: {"path": "folder"}}).image_repository
+    (tmp_path / "folder").mkdir()
+    [problem] = read_images(of, tmp_path, {})[1]
+    assert str(problem).startswith(
+        f'pipeline-service:imageRepository.{key}.path: "folder": it is a folder; name'
+    )
+
+
 def test_nothing_is_read_where_nothing_is_said() -> None:
     settings = environment({}).image_repository
     images, problems = read_images(settings, Path("/nowhere"), {})
