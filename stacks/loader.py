@@ -22,7 +22,7 @@ from stacks.backends import state_warnings
 from stacks.gateway_sources import GatewaySources, read_gateway
 from stacks.github_app import GitHubApp, read_github_app
 from stacks.image_checks import not_served
-from stacks.image_sources import Images, read_images, read_without_secrets
+from stacks.image_sources import Images, read_images, read_without_secrets, unpinned
 from stacks.kubeconfig_sources import Sources
 from stacks.kubeconfigs import Kubeconfig
 from stacks.mapping_releases import adaptation
@@ -186,7 +186,7 @@ def load(project: Path | None = None) -> LoadedEnvironment:
     prepared = _prepared(settings, images, root, folder, problems)
     if problems:
         raise SettingsError(problems)
-    for line in gateway.warnings():
+    for line in (*gateway.warnings(), *unpinned(settings, images, prepared)):
         pulumi.log.warn(line)
     environment = LoadedEnvironment(
         stack=stack,
@@ -379,10 +379,12 @@ def _prepared(  # noqa: PLR0913 -- what is prepared, and three places
                     )
                 except ReleaseError as error:
                     made[key] = None
-                    of_images = isinstance(error, ImageError)
+                    at, value = place, setting
+                    if isinstance(error, ImageError):
+                        at, value = ["imageRepository", error.setting], None
                     problem = Problem(
-                        key=key_path(["imageRepository", "digests"] if of_images else place),
-                        value=shown(setting) if setting and not of_images else "",
+                        key=key_path(at),
+                        value=shown(value) if value else "",
                         why=error.why,
                         mend=error.mend,
                     )

@@ -12,6 +12,7 @@ from stacks.vocabulary import (
     ClusterName,
     Count,
     Egress,
+    Flag,
     Incarnation,
     NamespaceName,
     OnSuspension,
@@ -209,7 +210,7 @@ class TenantSettings(Section):
         title="Repositories",
         description="URLs (https) of the Git repositories whose events are the tenant's.",
     )
-    suspended: bool = Field(
+    suspended: Flag = Field(
         default=False,
         title="Suspended",
         description=(
