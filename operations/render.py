@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from stacks import rendering
 from stacks.problems import key_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from stacks.loader import LoadedEnvironment
@@ -104,7 +105,7 @@ def compare(environment: LoadedEnvironment, files: Mapping[str, str], checkout: 
     Raises
     ------
     OperationError
-        The list of an earlier rendering can't be read, or a file is another stack's, too.
+        The list of an earlier rendering can't be read, or a cluster's folder is another stack's, too.
     """
     before = _written_before(_list_of(environment), checkout)
     _refuse_anothers(environment, {*files, *before}, checkout)
@@ -153,19 +154,39 @@ def _read(path: Path) -> str | None:
 
 
 def _refuse_anothers(environment: LoadedEnvironment, paths: set[str], checkout: Path) -> None:
-    """Refuse what another stack has written: two of one path would change and remove each other's files."""
-    own = PurePosixPath(_list_of(environment))
-    for found in sorted((checkout / own.parent).glob(".rendered-*.json")):
-        if found.name == own.name:
+    """Refuse clusters' folders that another stack writes in, or that lie in another's, wherever that is.
+
+    The two would remove each other's files, and a cluster's Argo CD applies all that lies below its folder.
+    """
+    own = _list_of(environment)
+    for name in _lists(checkout):
+        if name == own:
             continue
-        name = str(own.parent / found.name)
-        shared = sorted(paths.intersection(_written_before(name, checkout)))
+        shared = sorted(_shared((own, paths), (name, _written_before(name, checkout))))
         if shared:
             raise OperationError(
-                f"{key_path(['gitops', 'path'])}: {shared[0]} is another stack's, too, as {name} says"
-                f" ({len(shared)} files in all); nothing was written; give each stack a path of its own in"
-                " the repository, or remove that list if its stack is no more"
+                f'{key_path(["gitops", "path"])}: "{PurePosixPath(own).parent}": {shared[0]} is a cluster\'s'
+                f" folder, and would hold another stack's files, too, as {name} says; nothing was written;"
+                " give each stack a path of its own in the repository, in no cluster's folder, or remove that"
+                " list if its stack is no more"
             )
+
+
+def _lists(checkout: Path) -> list[str]:
+    found = (path.relative_to(checkout) for path in checkout.rglob(".rendered-*.json"))
+    return sorted(str(path) for path in found if ".git" not in path.parts)
+
+
+def _shared(*listed: tuple[str, Iterable[str]]) -> Iterator[str]:
+    """Find the clusters' folders of one list that are, or hold, a folder of the other one."""
+    for (_, clusters), (top, others) in permutations(_folders(*each) for each in listed):
+        yield from (str(one) for one in clusters for other in (top, *others) if other.is_relative_to(one))
+
+
+def _folders(name: str, paths: Iterable[str]) -> tuple[PurePosixPath, set[PurePosixPath]]:
+    """Name the folder that a list lies in, and those of the clusters of its files."""
+    top = PurePosixPath(name).parent
+    return top, {top / path.removeprefix(f"{top}/").partition("/")[0] for path in paths if path != name}
 
 
 def _written_before(name: str, checkout: Path) -> list[str]:

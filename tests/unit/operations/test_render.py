@@ -25,8 +25,11 @@ LIST = "clusters/.rendered-dev.json"
 TENANT = "clusters/east/tenants/team-a"
 
 
-def made_up(folder: Path, *tenants: str, delivery: str = "gitops", gitops: bool = True) -> LoadedEnvironment:
-    more = {"gitops": {"repository": "https://git.example.com/sre/clusters"}} if gitops else {}
+def made_up(
+    folder: Path, *tenants: str, delivery: str = "gitops", gitops: bool = True, top: str = "clusters"
+) -> LoadedEnvironment:
+    section = {"repository": "https://git.example.com/sre/clusters", "path": top}
+    more = {"gitops": section} if gitops else {}
     given = loaded(
         environment(
             {"east": {"delivery": delivery}},
@@ -121,6 +124,40 @@ def test_two_stacks_dont_write_the_same_files_and_may_share_a_checkout(tmp_path:
     settle(dataclasses.replace(made_up(tmp_path, delivery="direct"), stack="other"), tmp_path, checkout)
     assert there.items() <= {path: path.read_text() for path in checkout.rglob("*") if path.is_file()}.items()
     assert not settle(given, tmp_path, checkout)
+
+
+@pytest.mark.parametrize("paths", [("clusters", "clusters/east"), ("clusters", "clusters/east/more/here")])
+@pytest.mark.parametrize("outer_first", [True, False])
+def test_no_stack_writes_below_a_cluster_of_another(
+    tmp_path: Path, paths: tuple[str, str], *, outer_first: bool
+) -> None:
+    checkout = tmp_path / "checkout"
+    first, second = paths if outer_first else reversed(paths)
+    settle(made_up(tmp_path, top=first), tmp_path, checkout)
+    there = {path: path.read_text() for path in checkout.rglob("*") if path.is_file()}
+    other = dataclasses.replace(made_up(tmp_path, top=second), stack="other")
+    told = rf'gitops\.path: "{second}": clusters/east is .* as {first}/\.rendered-dev\.json says'
+    with pytest.raises(OperationError, match=told):
+        settle(other, tmp_path, checkout)
+    assert {path: path.read_text() for path in checkout.rglob("*") if path.is_file()} == there
+
+
+def test_a_stack_without_a_cluster_keeps_its_list_out_of_anothers_cluster_too(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    settle(made_up(tmp_path), tmp_path, checkout)
+    other = dataclasses.replace(made_up(tmp_path, delivery="direct", top="clusters/east"), stack="other")
+    with pytest.raises(OperationError, match="clusters/east is a cluster's folder"):
+        settle(other, tmp_path, checkout)
+
+
+def test_paths_of_two_stacks_may_lie_in_each_other_beside_the_clusters(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    (checkout / ".git").mkdir(parents=True)
+    (checkout / ".git" / ".rendered-branch.json").write_text("no list")
+    settle(made_up(tmp_path), tmp_path, checkout)
+    other = dataclasses.replace(made_up(tmp_path, top="clusters/east-more"), stack="other")
+    assert settle(other, tmp_path, checkout).added
+    assert not settle(made_up(tmp_path), tmp_path, checkout)
 
 
 def test_what_another_stack_lists_is_not_removed(tmp_path: Path) -> None:
