@@ -80,14 +80,17 @@ def wanted(environment: LoadedEnvironment, project: Path) -> dict[str, str]:
             files |= {f"{gitops.path}/{cluster}/{path}": text for path, text in content.items()}
     except rendering.RenderingError as error:
         raise OperationError(str(error)) from None
-    listed = json.dumps(sorted(files), indent=1) + "\n"
-    return {**files, _list_of(environment): listed}
+    return {**files, _list_of(environment): _listed(files)}
 
 
 def _list_of(environment: LoadedEnvironment) -> str:
     """Name the list of a stack's files: above the clusters' folders, where no Argo CD looks."""
     gitops = environment.settings.gitops
     return f"{gitops.path if gitops else ''}/.rendered-{environment.stack}.json"
+
+
+def _listed(paths: Iterable[str]) -> str:
+    return json.dumps(sorted(paths), indent=1) + "\n"
 
 
 def compare(environment: LoadedEnvironment, files: Mapping[str, str], checkout: Path) -> Changes:
@@ -119,23 +122,30 @@ def compare(environment: LoadedEnvironment, files: Mapping[str, str], checkout: 
     )
 
 
-def write(files: Mapping[str, str], changes: Changes, checkout: Path) -> None:
-    """Bring a checkout to what it should hold.
+def write(environment: LoadedEnvironment, files: Mapping[str, str], changes: Changes, checkout: Path) -> None:
+    """Bring a checkout to what it should hold; where that is cut off, the next rendering finishes it.
 
     Parameters
     ----------
+    environment
+        The environment.
     files
-        What it should hold.
+        What the checkout should hold.
     changes
         How it differs.
     checkout
         Its top.
     """
+    own = _list_of(environment)
+    # Until all is done, it lists what is there and what is to come: no file is ever without a list.
+    write_atomic(checkout / own, _listed({*files, *changes.removed} - {own}), mode=0o644)
     for path in changes.removed:
         (checkout / path).unlink()
         _remove_empty((checkout / path).parent, checkout)
     for path in (*changes.added, *changes.changed):
-        write_atomic(checkout / path, files[path], mode=0o644)
+        if path != own:
+            write_atomic(checkout / path, files[path], mode=0o644)
+    write_atomic(checkout / own, files[own], mode=0o644)
 
 
 def _remove_empty(folder: Path, top: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from operations import render
 from operations.__main__ import app
 from operations.errors import OperationError
+from releases.files import write_atomic
 from stacks import mapping_tekton
 from stacks.tekton_settings import TektonSettings
 from tests.support.recording import environment, loaded
@@ -48,7 +50,7 @@ def made_up(
 def settle(given: LoadedEnvironment, project: Path, checkout: Path) -> render.Changes:
     files = render.wanted(given, project)
     changes = render.compare(given, files, checkout)
-    render.write(files, changes, checkout)
+    render.write(given, files, changes, checkout)
     return changes
 
 
@@ -92,8 +94,37 @@ def test_what_somebody_changed_is_found_and_put_right(tmp_path: Path) -> None:
     files = render.wanted(given, tmp_path)
     changes = render.compare(given, files, checkout)
     assert list(changes.lines()) == [f"~ {path.relative_to(checkout)}"]
-    render.write(files, changes, checkout)
+    render.write(given, files, changes, checkout)
     assert path.read_text() == text
+
+
+@pytest.mark.parametrize("left", [0, 1, 3])
+def test_a_rendering_that_is_cut_off_is_told_and_leaves_nothing_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: int
+) -> None:
+    checkout = tmp_path / "checkout"
+    settle(made_up(tmp_path, "team-a"), tmp_path, checkout)
+    given = made_up(tmp_path, "team-b")
+    files = render.wanted(given, tmp_path)
+    changes = render.compare(given, files, checkout)
+    written: list[Path] = []
+
+    def cut_off(path: Path, content: str, *, mode: int) -> bool:
+        # The list is written twice: at the beginning, and at the end.
+        if len(written) == len(changes.added) + 1 - left:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(path)
+        return write_atomic(path, content, mode=mode)
+
+    monkeypatch.setattr(render, "write_atomic", cut_off)
+    with pytest.raises(OSError, match="No space"):
+        render.write(given, files, changes, checkout)
+    monkeypatch.undo()
+    assert len(written) > 1
+    assert render.compare(given, files, checkout)
+    settle(made_up(tmp_path), tmp_path, checkout)
+    assert not (checkout / "clusters/east/tenants").exists()
+    assert not render.compare(made_up(tmp_path), render.wanted(made_up(tmp_path), tmp_path), checkout)
 
 
 def test_a_cluster_that_went_back_to_direct_has_no_files(tmp_path: Path) -> None:
