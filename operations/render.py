@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from itertools import permutations
 from pathlib import PurePosixPath
@@ -108,10 +109,14 @@ def compare(environment: LoadedEnvironment, files: Mapping[str, str], checkout: 
     Raises
     ------
     OperationError
-        The list of an earlier rendering can't be read, or a cluster's folder is another stack's, too.
+        The checkout is no folder, or has a symbolic link in the way; a list can't be read, is lost, or stands
+        where the path was before; or a cluster's folder is another stack's, too.
     """
-    before = _written_before(_list_of(environment), checkout)
-    _refuse_anothers(environment, {*files, *before}, checkout)
+    _refuse_no_folder(checkout)
+    own = _list_of(environment)
+    others = sorted(_lists(checkout) - {own})
+    before = _written_before(own, checkout)
+    _refuse_anothers(own, {*files, *before}, others, checkout)
     there = {path: _read(checkout / path) for path in files}
     return Changes(
         added=tuple(sorted(path for path, text in there.items() if text is None)),
@@ -163,15 +168,21 @@ def _read(path: Path) -> str | None:
         raise OperationError(f"{path}: it can't be read ({error}); remove it") from None
 
 
-def _refuse_anothers(environment: LoadedEnvironment, paths: set[str], checkout: Path) -> None:
+def _refuse_no_folder(checkout: Path) -> None:
+    there = next(path for path in (checkout, *checkout.parents) if os.path.lexists(path))
+    if not there.is_dir():
+        raise OperationError(
+            f"--out {checkout}: {there} is no folder; give a checkout of the GitOps repository, or the name"
+            " of a folder to make"
+        )
+
+
+def _refuse_anothers(own: str, paths: Iterable[str], others: Iterable[str], checkout: Path) -> None:
     """Refuse clusters' folders that another stack writes in, or that lie in another's, wherever that is.
 
     The two would remove each other's files, and a cluster's Argo CD applies all that lies below its folder.
     """
-    own = _list_of(environment)
-    for name in _lists(checkout):
-        if name == own:
-            continue
+    for name in others:
         shared = sorted(_shared((own, paths), (name, _written_before(name, checkout))))
         if shared:
             raise OperationError(
@@ -182,9 +193,9 @@ def _refuse_anothers(environment: LoadedEnvironment, paths: set[str], checkout: 
             )
 
 
-def _lists(checkout: Path) -> list[str]:
+def _lists(checkout: Path) -> set[str]:
     found = (path.relative_to(checkout) for path in checkout.rglob(".rendered-*.json"))
-    return sorted(str(path) for path in found if ".git" not in path.parts)
+    return {str(path) for path in found if ".git" not in path.parts}
 
 
 def _shared(*listed: tuple[str, Iterable[str]]) -> Iterator[str]:

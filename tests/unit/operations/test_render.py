@@ -199,6 +199,16 @@ def test_what_another_stack_lists_is_not_removed(tmp_path: Path) -> None:
         settle(made_up(tmp_path, delivery="direct"), tmp_path, checkout)
 
 
+@pytest.mark.parametrize("out", ["file", "file/below", "dangling"])
+def test_a_checkout_is_a_folder(tmp_path: Path, out: str) -> None:
+    given = made_up(tmp_path)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    told = rf"--out .*/{out}: .*/{out.partition('/')[0]} is no folder"
+    with pytest.raises(OperationError, match=told):
+        settle(given, tmp_path, tmp_path / out)
+
+
 def test_without_a_repository_there_is_nothing_to_write(tmp_path: Path) -> None:
     given = made_up(tmp_path, delivery="direct", gitops=False)
     with pytest.raises(OperationError, match="pipeline-service:gitops: it is not given"):
