@@ -116,6 +116,7 @@ def compare(environment: LoadedEnvironment, files: Mapping[str, str], checkout: 
     own = _list_of(environment)
     others = sorted(_lists(checkout) - {own})
     before = _written_before(own, checkout)
+    _refuse_links({*files, *before}, checkout)
     _refuse_anothers(own, {*files, *before}, others, checkout)
     there = {path: _read(checkout / path) for path in files}
     return Changes(
@@ -175,6 +176,17 @@ def _refuse_no_folder(checkout: Path) -> None:
             f"--out {checkout}: {there} is no folder; give a checkout of the GitOps repository, or the name"
             " of a folder to make"
         )
+
+
+def _refuse_links(paths: Iterable[str], checkout: Path) -> None:
+    """Refuse to follow a link: what lies behind it may be outside of the checkout, or another cluster's."""
+    files = [PurePosixPath(path) for path in paths]
+    for path in sorted({one for file in files for one in (file, *file.parents[:-1])}):
+        if (checkout / path).is_symlink():
+            raise OperationError(
+                f"{checkout / path}: it is a symbolic link, to {(checkout / path).readlink()}, where the"
+                " cluster's files would go astray; nothing was written; remove the link"
+            )
 
 
 def _refuse_anothers(own: str, paths: Iterable[str], others: Iterable[str], checkout: Path) -> None:

@@ -209,6 +209,26 @@ def test_a_checkout_is_a_folder(tmp_path: Path, out: str) -> None:
         settle(given, tmp_path, tmp_path / out)
 
 
+@pytest.mark.parametrize("link", ["clusters", "clusters/east", LIST])
+@pytest.mark.parametrize("target", ["elsewhere", "checkout/inside"])
+def test_no_link_in_a_checkout_is_followed(tmp_path: Path, link: str, target: str) -> None:
+    given, checkout = made_up(tmp_path), tmp_path / "checkout"
+    (tmp_path / target).mkdir(parents=True)
+    (checkout / link).parent.mkdir(parents=True, exist_ok=True)
+    if link == LIST:
+        (tmp_path / target / "list").write_text("[]")
+        (checkout / link).symlink_to(tmp_path / target / "list")
+    else:
+        (checkout / link).symlink_to(tmp_path / target)
+    with pytest.raises(OperationError, match=rf"/{link}: it is a symbolic link, to .*{target}"):
+        settle(given, tmp_path, checkout)
+    assert [path.name for path in (tmp_path / target).iterdir()] == (["list"] if link == LIST else [])
+    # The checkout itself may be one.
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert settle(given, tmp_path, tmp_path / "link").added
+
+
 def test_without_a_repository_there_is_nothing_to_write(tmp_path: Path) -> None:
     given = made_up(tmp_path, delivery="direct", gitops=False)
     with pytest.raises(OperationError, match="pipeline-service:gitops: it is not given"):
