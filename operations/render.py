@@ -117,6 +117,7 @@ def compare(environment: LoadedEnvironment, files: Mapping[str, str], checkout: 
     others = sorted(_lists(checkout) - {own})
     before = _written_before(own, checkout)
     _refuse_links({*files, *before}, checkout)
+    _refuse_moved(own, others, checkout)
     _refuse_anothers(own, {*files, *before}, others, checkout)
     there = {path: _read(checkout / path) for path in files}
     return Changes(
@@ -186,6 +187,18 @@ def _refuse_links(paths: Iterable[str], checkout: Path) -> None:
             raise OperationError(
                 f"{checkout / path}: it is a symbolic link, to {(checkout / path).readlink()}, where the"
                 " cluster's files would go astray; nothing was written; remove the link"
+            )
+
+
+def _refuse_moved(own: str, others: Iterable[str], checkout: Path) -> None:
+    """Refuse another path than before: the clusters' Argo CD follow the old one until `pulumi up`."""
+    for name in others:
+        if PurePosixPath(name).name == PurePosixPath(own).name:
+            raise OperationError(
+                f'{key_path(["gitops", "path"])}: "{PurePosixPath(own).parent}": this stack wrote'
+                f" {len(_written_before(name, checkout))} files by another path before, as {name} says, which"
+                " Argo CD may still follow; nothing was written; remove that list alone, render, push and run"
+                f" pulumi up; then remove the clusters' folders in {PurePosixPath(name).parent}"
             )
 
 

@@ -199,6 +199,19 @@ def test_what_another_stack_lists_is_not_removed(tmp_path: Path) -> None:
         settle(made_up(tmp_path, delivery="direct"), tmp_path, checkout)
 
 
+def test_another_path_than_before_is_refused_until_its_list_is_gone(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    settle(made_up(tmp_path, "team-a"), tmp_path, checkout)
+    moved = made_up(tmp_path, "team-a", top="fleet")
+    told = r'gitops\.path: "fleet": this stack wrote \d+ files .* as clusters/\.rendered-dev\.json says'
+    with pytest.raises(OperationError, match=told):
+        settle(moved, tmp_path, checkout)
+    assert not (checkout / "fleet").exists()
+    (checkout / LIST).unlink()
+    assert settle(moved, tmp_path, checkout).added
+    assert (checkout / TENANT).is_dir()
+
+
 @pytest.mark.parametrize("out", ["file", "file/below", "dangling"])
 def test_a_checkout_is_a_folder(tmp_path: Path, out: str) -> None:
     given = made_up(tmp_path)
