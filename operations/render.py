@@ -119,6 +119,8 @@ def compare(environment: LoadedEnvironment, files: Mapping[str, str], checkout: 
     _refuse_links({*files, *before}, checkout)
     _refuse_moved(own, others, checkout)
     _refuse_anothers(own, {*files, *before}, others, checkout)
+    if not (checkout / own).exists():
+        _refuse_unlisted(own, files, checkout)
     there = {path: _read(checkout / path) for path in files}
     return Changes(
         added=tuple(sorted(path for path, text in there.items() if text is None)),
@@ -216,6 +218,19 @@ def _refuse_anothers(own: str, paths: Iterable[str], others: Iterable[str], chec
                 " give each stack a path of its own in the repository, in no cluster's folder, or remove that"
                 " list if its stack is no more"
             )
+
+
+def _refuse_unlisted(own: str, files: Mapping[str, str], checkout: Path) -> None:
+    """Refuse to begin a list where there are files already: some may be what a lost one named."""
+    _, clusters = _folders(own, files)
+    found = (path for cluster in clusters for path in (checkout / cluster).rglob("*") if path.is_file())
+    unknown = sorted({str(path.relative_to(checkout)) for path in found} - files.keys())
+    if unknown:
+        raise OperationError(
+            f"{own}: it is not there, but {unknown[0]} is ({len(unknown)} such files in all), and nobody"
+            " knows whether an earlier rendering wrote it; nothing was written; restore the list from the"
+            " repository's history, or, if such files are to stay, write [] into it"
+        )
 
 
 def _lists(checkout: Path) -> set[str]:

@@ -212,6 +212,29 @@ def test_another_path_than_before_is_refused_until_its_list_is_gone(tmp_path: Pa
     assert (checkout / TENANT).is_dir()
 
 
+def test_without_its_list_it_forgets_no_file(tmp_path: Path) -> None:
+    given, checkout = made_up(tmp_path), tmp_path / "checkout"
+    settle(made_up(tmp_path, "team-a"), tmp_path, checkout)
+    text = (checkout / LIST).read_text()
+    (checkout / LIST).unlink()
+    with pytest.raises(OperationError, match=rf"{LIST}: it is not there, but {TENANT}/.* write \[\] into it"):
+        settle(given, tmp_path, checkout)
+    assert not (checkout / LIST).exists()
+    (checkout / LIST).write_text("[]")
+    assert settle(given, tmp_path, checkout).changed == (LIST,)
+    assert (checkout / TENANT).is_dir()
+    (checkout / LIST).write_text(text)
+    settle(given, tmp_path, checkout)
+    assert not (checkout / TENANT).exists()
+
+
+def test_a_lost_list_without_which_nothing_is_unknown_is_written_anew(tmp_path: Path) -> None:
+    given, checkout = made_up(tmp_path, "team-a"), tmp_path / "checkout"
+    settle(given, tmp_path, checkout)
+    (checkout / LIST).unlink()
+    assert settle(given, tmp_path, checkout).added == (LIST,)
+
+
 @pytest.mark.parametrize("out", ["file", "file/below", "dangling"])
 def test_a_checkout_is_a_folder(tmp_path: Path, out: str) -> None:
     given = made_up(tmp_path)
