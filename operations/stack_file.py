@@ -244,7 +244,9 @@ def remove(text: str, path: KeyPath, *, keep: int) -> str:
     if not isinstance(parent, yaml.CollectionNode):
         raise _by_hand(path)
     spans = _spans(text, parent)
-    place = next(number for number, (key, _, _) in enumerate(spans) if key == path[-1])
+    place = next((number for number, (key, _, _) in enumerate(spans) if key == path[-1]), None)
+    if place is None:
+        raise _by_hand(path)  # a merge key brings it, or an entry above is spelt another way (True)
     _, start, end = spans[place]
     if not parent.flow_style:
         start = text.rfind("\n", 0, start) + 1

@@ -259,6 +259,31 @@ def test_an_edit_that_would_change_more_than_it_means_is_refused(text: str) -> N
         stack_file.append(text, at("a", "access", "viewers", "groups"), "g")
 
 
+MERGED = """\
+config:
+  tenants:
+    y: &y {suspended: true, access: {admins: {users: [u, v]}}}
+    a: {<<: *y}
+    True: {suspended: true}
+"""
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("a", "suspended"),
+        ("a", "access"),
+        ("a", "access", "admins", "users", 0),
+        ("true", "suspended"),
+    ],
+)
+def test_what_does_not_stand_in_its_place_is_left_to_be_taken_out_by_hand(
+    path: tuple[str | int, ...],
+) -> None:
+    with pytest.raises(OperationError, match=r"tenants\..* by hand"):
+        stack_file.remove(MERGED, at(*path), keep=3)
+
+
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
 def test_in_the_committed_files_every_tenant_can_be_changed_and_changed_back_without_a_trace(
     path: Path,
