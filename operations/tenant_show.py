@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from components.names import tenant_namespace
+from operations.drift import without_answer
 from operations.overview import Facts
 from operations.tenant_grants import Grant, grants
 from stacks.vocabulary import ClusterState
@@ -44,13 +45,14 @@ class Live(Facts):
     stored
         PipelineRuns stored in the workspace.
     running
-        What runs on the cluster, by namespace of the workspace.
+        What runs on the cluster, by namespace of the workspace; None where its entry declares that it gives
+        no answer, and it was not asked.
     grants
         What gives rights in the workspace beside the entry; None where that is its owner's.
     """
 
     stored: Usage | None
-    running: Mapping[str, Usage | None]
+    running: Mapping[str, Usage | None] | None
     grants: tuple[Grant, ...] | None = None
 
 
@@ -143,7 +145,9 @@ def lines(tenant: TenantDetails) -> Iterator[str]:
         yield "  used now:"
         if tenant.live.stored is not None:
             yield f"    stored in the workspace: {_usage(tenant.live.stored)}"
-        for namespace, usage in tenant.live.running.items():
+        if tenant.live.running is None:
+            yield f"    running: cluster {tenant.settings['cluster']} is {tenant.cluster_state}, not asked"
+        for namespace, usage in (tenant.live.running or {}).items():
             yield f"    running in {namespace}: {_usage(usage)}"
         if tenant.live.grants is not None:
             yield "  rights in the workspace that its entry doesn't give:"
@@ -160,13 +164,16 @@ def _live(
         found = _quotas(workspace.objects("resourcequotas", "--all-namespaces"), _STORED)
         stored = next(iter(found.values()), None)
         others = grants(workspace, settings, name)
-    there = _quotas(
-        servers.cluster(tenant.cluster).objects(
-            "resourcequotas", "--all-namespaces", f"--selector=pipeline-service/tenant={name}"
-        ),
-        _RUNNING,
-    )
-    running = {kcp: there.get(ours) for kcp, ours in namespaces.items()}
+    running = None
+    if tenant.cluster not in without_answer(settings):
+        cluster = servers.cluster(tenant.cluster)
+        there = _quotas(
+            cluster.objects(
+                "resourcequotas", "--all-namespaces", f"--selector=pipeline-service/tenant={name}"
+            ),
+            _RUNNING,
+        )
+        running = {kcp: there.get(ours) for kcp, ours in namespaces.items()}
     return Live(stored=stored, running=running, grants=others)
 
 
