@@ -300,6 +300,13 @@ def _reported(command: str) -> Iterator[None]:
     except (OperationError, KubeconfigError) as error:
         _say(f"tenant {command}: {error}", stderr=True)
         raise typer.Exit(1) from error
+    except OSError as error:
+        _say(
+            f"tenant {command}: {error.filename or 'a file'}: it can't be read or written"
+            f" ({error.strerror}); let its permissions and its folder's allow it, or give another name",
+            stderr=True,
+        )
+        raise typer.Exit(1) from error
 
 
 def _read(project: Path, stack: str) -> StackFile:

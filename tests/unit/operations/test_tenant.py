@@ -1,6 +1,7 @@
 """`python -m operations tenant`: what it writes into stack files, and when it writes nothing."""
 
 import difflib
+import errno
 import hashlib
 import json
 import os
@@ -243,6 +244,24 @@ def test_without_a_credential_for_kcp_nothing_is_exported_and_nothing_written(pr
     assert "the kubeconfig file doesn't exist" in said
     said = refused(project, "retire", "storefront", f"--export-to={project / 'x.yaml'}", stack="staging")
     assert 'export KCP_KUBECONFIG="$(cat KUBECONFIG-FILE)"' in said
+
+
+def test_what_cannot_be_written_is_told_with_its_name_and_why(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = refused(project, "retire", "demo", f"--export-to={'x' * 300}")
+    assert f"tenant retire: {'x' * 300}: it can't be read or written (File name too long); " in said
+
+    def read_only(dir: Path, prefix: str) -> None:  # noqa: A002 -- as it is called
+        raise OSError(errno.EROFS, "Read-only file system", f"{dir}/{prefix}1")
+
+    monkeypatch.setattr("tempfile.mkstemp", read_only)
+    result = run(project, "grant", "demo", "viewer", "--user=carol")
+    assert result.exit_code == 1
+    assert (
+        f"tenant grant: {project}/.Pulumi.dev.yaml.1: it can't be read or written (Read-only" in result.stderr
+    )
+    assert changed(project) == []
 
 
 def test_a_file_that_is_wrong_already_is_not_edited(project: Path) -> None:
