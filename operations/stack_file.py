@@ -19,6 +19,7 @@ import yaml
 from operations.errors import OperationError
 from releases.files import write_atomic
 from stacks.loader import read_stack_file
+from stacks.problems import PROJECT, key_path
 from stacks.yaml_text import YamlError, parse
 
 if TYPE_CHECKING:
@@ -94,6 +95,11 @@ class StackFile:
             Its settings are wrong.
         """
         return StackFile(path=self.path, text=text, settings=read_stack_file(self.path, text))
+
+    @property
+    def stack(self) -> str:
+        """Name of the stack."""
+        return self.path.stem.removeprefix("Pulumi.")
 
     def section(self, key: str) -> KeyPath:
         """Name the place of a section of the settings, with or without the project's name as it stands there.
@@ -411,9 +417,9 @@ def _verified(text: str, expected: Mapping[str, Any], path: KeyPath) -> str:
 
 
 def _by_hand(path: KeyPath) -> OperationError:
-    place = ".".join(str(key) for key in path)
+    place = key_path([str(path[1]).removeprefix(f"{PROJECT}:"), *path[2:]])  # below config:
     return OperationError(
         f"{place}: it is written in a way (an anchor, a merge key, a text in its place) that can't be edited"
         " without touching other lines; edit it by hand, and check it:"
-        " .venv/bin/python -m operations validate"
+        " .venv/bin/python -m operations validate --all"
     )

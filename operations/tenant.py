@@ -125,8 +125,8 @@ def add(file: StackFile, name: str, tenant: NewTenant) -> StackFile:
     """
     if name in file.settings.tenants:
         raise OperationError(
-            f'tenant "{name}": it exists already (.venv/bin/python -m operations tenant show {name}); '
-            "give another name, or change its entry"
+            f'tenant "{name}": it exists already; give another name, or change its entry:'
+            f" .venv/bin/python -m operations tenant show {name} --stack {file.stack}"
         )
     path = (*file.section("tenants"), name)
     return file.edited(stack_file.put(file.text, path, tenant.entry(), block=True))

@@ -314,8 +314,7 @@ def _read(project: Path, stack: str) -> StackFile:
 
 
 def _servers(file: StackFile) -> ApiServers:
-    stack = file.path.name.removeprefix("Pulumi.").removesuffix(".yaml")
-    return ApiServers(project=file.path.parent, stack=stack, settings=file.settings)
+    return ApiServers(project=file.path.parent, stack=file.stack, settings=file.settings)
 
 
 def _finish(before: StackFile, after: StackFile, *, dry_run: bool) -> None:

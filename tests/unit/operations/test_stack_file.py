@@ -255,7 +255,7 @@ def test_ends_of_lines_stay_what_they_are() -> None:
     ids=["anchor", "merge key"],
 )
 def test_an_edit_that_would_change_more_than_it_means_is_refused(text: str) -> None:
-    with pytest.raises(OperationError, match=r"config\.tenants\.a\..* by hand"):
+    with pytest.raises(OperationError, match=r"^pipeline-service:tenants\.a\..* by hand"):
         stack_file.append(text, at("a", "access", "viewers", "groups"), "g")
 
 

@@ -177,7 +177,7 @@ def test_granting_what_is_granted_changes_nothing(project: Path) -> None:
         (["revoke", "demo", "viewer", "--group=bob"], 'group "bob" has no role viewer'),
         (["revoke", "demo", "viewer", "--user=bob", "--user=carol"], 'user "carol" has no role viewer'),
         (["resume", "demo"], "it is not suspended"),
-        (["add", "demo"], 'tenant "demo": it exists already'),
+        (["add", "demo"], "exists already; give another name, or change its entry: "),
         (["add", "Team"], "not a DNS label"),
         (["add", "a", "--pool=defualt"], 'did you mean "default"?'),
         (["add", "a", "--cluster=local-c"], '"local-c": there is no such compute cluster; did you mean'),
@@ -198,6 +198,21 @@ def test_what_is_wrong_is_told_and_nothing_is_written(
 ) -> None:
     monkeypatch.chdir(project)
     assert said in refused(project, *arguments)
+
+
+def test_the_tenant_that_is_there_already_is_shown_by_the_command_that_is_named(project: Path) -> None:
+    said = refused(project, "add", "demo")
+    command = said.strip().partition(": .venv/bin/python -m operations ")[2].split()
+    assert "tenant demo\n" in CliRunner().invoke(app, [*command, f"--project={project}"]).stdout
+
+
+def test_what_cannot_be_edited_is_named_as_all_keys_are_with_a_check_that_runs(project: Path) -> None:
+    path = project / "Pulumi.dev.yaml"
+    path.write_text(path.read_text().replace("    demo:\n", "    demo:\n      <<: {suspended: true}\n"))
+    said = refused(project, "resume", "demo")
+    assert said.startswith("tenant resume: pipeline-service:tenants.demo.suspended: it is written in a way")
+    command = said.strip().partition("check it: .venv/bin/python -m operations ")[2].split()
+    assert CliRunner().invoke(app, [*command, f"--project={project}"]).exit_code == 0
 
 
 def test_a_tenant_that_does_not_fit_into_the_pool_is_refused(project: Path) -> None:
