@@ -200,6 +200,11 @@ def revoke(file: StackFile, name: str, role: Role, who: Who) -> StackFile:
                 position = present[key].index(subject)
                 del present[key][position]
                 text = stack_file.remove(text, (*place, *role.keys, key, position), keep=_ENTRY)
+    if role is Role.BINDER and not any(present.values()):
+        raise OperationError(
+            f'tenant "{name}": nobody could bind the cluster\'s API in its workspace any more; grant somebody'
+            " else first, or retire the tenant"
+        )
     return file.edited(text)
 
 
