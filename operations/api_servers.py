@@ -81,15 +81,14 @@ class ApiServers:
 
     def _kubeconfig(self, target: str, reference: KubeconfigSettings) -> Kubeconfig:
         """Take the kubeconfig of the last `pulumi up` in this folder, else follow the settings."""
-        last = kubeconfig_file(self.project / RUN_FOLDER / self.stack, target)
+        last = kubeconfig_file(Path(RUN_FOLDER) / self.stack, target)
+        file = str(last) if (self.project / last).is_file() else reference.path
         try:
-            if last.is_file():
-                return kubeconfigs.read(last)
-            if reference.path is not None:
-                return kubeconfigs.read(in_project(self.project, reference.path))
+            if file is not None:
+                return kubeconfigs.read(in_project(self.project, file))
             return kubeconfigs.parse(self._text(reference), self.project)
         except KubeconfigError as error:
-            raise OperationError(f"{target}: {error}") from error
+            raise OperationError(f"{target}{f' ({file})' if file else ''}: {error}") from error
 
     def _text(self, reference: KubeconfigSettings) -> str:
         if reference.environment is not None:

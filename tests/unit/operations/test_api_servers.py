@@ -111,6 +111,13 @@ def test_what_kubectl_refuses_is_told_in_one_line_with_the_servers_name(folder: 
 
 def test_a_kubeconfig_that_is_none_is_told_by_its_target_and_not_shown(folder: Path) -> None:
     (folder / "kcp.kubeconfig").write_text("token: t0ken")
-    with pytest.raises(OperationError, match=r"^kcp: the kubeconfig has no current-context") as caught:
+    with pytest.raises(
+        OperationError, match=r"^kcp \(kcp\.kubeconfig\): the kubeconfig has no cur"
+    ) as caught:
         servers(folder, path="kcp.kubeconfig").workspace("root:a")
     assert "t0ken" not in str(caught.value)
+    last = folder / ".run" / "dev" / "kubeconfigs" / "kcp.kubeconfig"
+    last.parent.mkdir(parents=True)
+    last.touch()
+    with pytest.raises(OperationError, match=r"^kcp \(\.run/dev/kubeconfigs/kcp\.kubeconfig\): .* is empty"):
+        servers(folder, path="kcp.kubeconfig").workspace("root:a")

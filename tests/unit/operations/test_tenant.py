@@ -256,7 +256,7 @@ def test_a_second_export_takes_the_place_of_the_first_ones_digest(project: Path)
 
 def test_without_a_credential_for_kcp_nothing_is_exported_and_nothing_written(project: Path) -> None:
     said = refused(project, "retire", "demo", f"--export-to={project / 'demo.yaml'}")
-    assert "the kubeconfig file doesn't exist" in said
+    assert "kcp (.local/kcp/admin.kubeconfig): the kubeconfig file doesn't exist" in said
     said = refused(project, "retire", "storefront", f"--export-to={project / 'x.yaml'}", stack="staging")
     assert 'export KCP_KUBECONFIG="$(cat KUBECONFIG-FILE)"' in said
 
