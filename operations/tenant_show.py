@@ -9,6 +9,7 @@ from components.names import tenant_namespace
 from operations.drift import without_answer
 from operations.overview import Facts
 from operations.tenant_grants import Grant, grants
+from stacks.cross_checks import OWNERS_KEYS
 from stacks.vocabulary import ClusterState
 
 if TYPE_CHECKING:
@@ -107,15 +108,18 @@ def details(settings: EnvironmentSettings, name: str, servers: ApiServers | None
     cluster = settings.compute_clusters[tenant.cluster]
     path = settings.tenant_path(name)
     namespaces = {namespace: tenant_namespace(path, namespace) for namespace in tenant.namespaces}
-    dumped = tenant.model_dump(mode="json", by_alias=True, exclude_none=True)
+    # Of an external workspace, nothing is decided here.
+    owners: dict[str, bool | set[str]] = dict.fromkeys(OWNERS_KEYS, True)
+    owners["quota"] = {"pipeline_runs"}
     return TenantDetails(
         name=name,
         workspace=path,
         pool=cluster.pool,
         cluster_state=cluster.state,
         namespaces_on_cluster=namespaces,
-        # Of an external workspace, nothing is decided here.
-        settings={key: value for key, value in dumped.items() if not (tenant.external and key == "access")},
+        settings=tenant.model_dump(
+            mode="json", by_alias=True, exclude_none=True, exclude=owners if tenant.external else None
+        ),
         live=None if servers is None else _live(servers, settings, name, namespaces),
     )
 

@@ -332,7 +332,9 @@ def test_show_says_where_a_tenant_is_and_who_may_do_what(project: Path) -> None:
     assert "    build: payments-build-59677b03f0d8\n" in shown
     facts = json.loads(run(project, "show", "research", "--json", stack="production").stdout)
     assert facts["settings"]["external"]["binders"]["groups"] == ["research-platform"]
-    assert "access" not in facts["settings"]
+    # What its owner decides on is no limit of ours.
+    assert {"access", "incarnation"}.isdisjoint(facts["settings"])
+    assert set(facts["settings"]["quota"]) == {"cpu", "memory", "pods", "storage"}
     assert facts["live"] is None
 
 
