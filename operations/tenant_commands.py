@@ -281,9 +281,8 @@ def kubeconfig_command(
         folder = file.path.parent / _USERS
         known = [path.stem for path in folder.glob("*.kubeconfig")]
         if user not in known:
-            raise OperationError(
-                f'user "{user}": the embedded environment has none; {nearest(user, known, what="users")}'
-            )
+            mend = nearest(user, known, what="users") if known else "bring it up: run `make up`"
+            raise OperationError(f'user "{user}": the embedded environment has none; {mend}')
         kubeconfig = kubeconfigs.read(folder / f"{user}.kubeconfig")
         typer.echo(kubeconfig.at_workspace(file.settings.tenant_path(name)).render(), nl=False)
 

@@ -184,13 +184,15 @@ def test_granting_what_is_granted_changes_nothing(project: Path) -> None:
         (["add", "a", "--cluster=local-a", "--pool=default"], "give either --cluster or --pool"),
         (["add", "a", "--quota=cpus=1"], 'unknown key; did you mean "cpu"?'),
         (["add", "a", "--quota=cpu"], "not KEY=VALUE"),
+        (["add", "a", "--quota=cpu=1", "--quota=cpu=2"], '--quota "cpu=2": cpu is given twice; give it once'),
+        (["add", "a", "--binder-user=b"], "give --external PATH beside"),
         (["add", "a", "--quota=pods=many"], "a whole number is needed"),
         (["add", "a", "--external=root:x", "--binder-user=u", "--admin-user=v"], "its owner decides"),
         (["add", "a", "--external=root:x"], "pipeline-service:tenants.a.external.binders"),
         (["retire", "demo"], "give --export-to FILE"),
         (["retire", "demo", "--export-to=/nowhere/at/all"], "there is no such folder"),
         (["retire", "demo", "--export-to=Pulumi.yaml"], "Pulumi.yaml: it exists already"),
-        (["kubeconfig", "demo", "--as=alice"], 'user "alice": the embedded environment has none'),
+        (["kubeconfig", "demo", "--as=alice"], "environment has none; bring it up: run `make up`"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told_and_nothing_is_written(
