@@ -175,8 +175,9 @@ def put(text: str, path: KeyPath, value: object, *, block: bool = False) -> str:
         child = _child(node, key)
         if child is None:
             above = _at(parse(text), path[:depth])
-            if isinstance(above, dict) and key in above:
-                raise _by_hand(path)  # a merge key brings it
+            # A merge key brings it, or a comment would go with the brackets it stands in.
+            if (isinstance(above, dict) and key in above) or _only_comment(text, node):
+                raise _by_hand(path)
             missing = path[depth + 1 :]
             for name in reversed(missing):
                 value = {name: value}
@@ -185,7 +186,7 @@ def put(text: str, path: KeyPath, value: object, *, block: bool = False) -> str:
             return _verified(_inserted(text, (parent, node), str(key), value, blocks), expected, path)
         parent, node = node, child
     expected = _with(text, path, value)
-    if isinstance(node, yaml.CollectionNode) and not node.flow_style:
+    if isinstance(node, yaml.CollectionNode) and (not node.flow_style or _only_comment(text, node)):
         raise _by_hand(path)
     start, end = node.start_mark.index, node.end_mark.index
     gap = " " if start == end else ""  # nothing at all stands there, and the colon right before it
@@ -286,6 +287,12 @@ def _child(node: yaml.Node, key: str | int) -> yaml.Node | None:
         child: yaml.Node = node.value[key]
         return child
     return None
+
+
+def _only_comment(text: str, node: yaml.Node) -> bool:
+    """Tell whether nothing but a comment stands in a flow collection."""
+    empty = isinstance(node, yaml.CollectionNode) and not node.value
+    return empty and "#" in text[node.start_mark.index : node.end_mark.index]
 
 
 def _end(text: str, node: yaml.Node) -> int:
@@ -419,7 +426,7 @@ def _verified(text: str, expected: Mapping[str, Any], path: KeyPath) -> str:
 def _by_hand(path: KeyPath) -> OperationError:
     place = key_path([str(path[1]).removeprefix(f"{PROJECT}:"), *path[2:]])  # below config:
     return OperationError(
-        f"{place}: it is written in a way (an anchor, a merge key, a text in its place) that can't be edited"
-        " without touching other lines; edit it by hand, and check it:"
+        f"{place}: it is written in a way (an anchor, a merge key, a comment in brackets, a text in its"
+        " place) that can't be edited without touching other lines; edit it by hand, and check it:"
         " .venv/bin/python -m operations validate --all"
     )

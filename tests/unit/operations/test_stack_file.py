@@ -259,6 +259,14 @@ def test_an_edit_that_would_change_more_than_it_means_is_refused(text: str) -> N
         stack_file.append(text, at("a", "access", "viewers", "groups"), "g")
 
 
+def test_a_comment_in_empty_brackets_is_not_lost() -> None:
+    text = "config:\n  tenants:\n    a:\n      b: [ # ask the lead\n      ]\n      c: { # none yet\n      }\n"
+    with pytest.raises(OperationError, match=r"tenants\.a\.b: .* a comment in brackets"):
+        stack_file.append(text, at("a", "b"), "x")
+    with pytest.raises(OperationError, match=r"tenants\.a\.c\.d: .* a comment in brackets"):
+        stack_file.put(text, at("a", "c", "d"), value=True)
+
+
 MERGED = """\
 config:
   tenants:
