@@ -394,8 +394,8 @@ def _flow(value: object) -> str:
                 return value
         except (yaml.YAMLError, YamlError, ValueError):  # a date that is none, for one: it needs its quotes
             pass
-    # JSON is YAML too.
-    return json.dumps(value, ensure_ascii=False)
+    # JSON is YAML too; what can't be printed is written as an escape, and refused for what it is.
+    return json.dumps(value, ensure_ascii=not str(value).isprintable())
 
 
 def _at(document: Any, path: KeyPath) -> Any:  # noqa: ANN401 -- whatever stands there

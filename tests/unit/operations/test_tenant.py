@@ -172,6 +172,8 @@ def test_granting_what_is_granted_changes_nothing(project: Path) -> None:
         (["grant", "demo", "viewer"], "nobody is named; give --user, --group or --service-account"),
         (["grant", "demo", "binder", "--user=x"], "use admin, developer or viewer"),
         (["grant", "demo", "viewer", "--user=system:admin"], "names beginning with system: belong to kcp"),
+        (["grant", "demo", "viewer", "--user=\udcff"], "viewers.users.1: a text of 1 characters: "),
+        (["grant", "demo", "viewer", "--user=a\x7f"], "not a user's or group's name; write it as"),
         (["grant", "demo", "viewer", "--service-account=other/x"], "entry names no such namespace"),
         (["revoke", "demo", "viewer", "--user=alice"], "viewer: user bob; admin: user alice"),
         (["revoke", "demo", "viewer", "--group=bob"], 'group "bob" has no role viewer'),
