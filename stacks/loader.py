@@ -276,6 +276,10 @@ def read_stack_file(path: Path, text: str | None = None) -> EnvironmentSettings:
             path, "it has no settings", "write them under config: (docs/configuration.md has an example)"
         )
     prefix = f"{PROJECT}:"
+    # Of a section that stands twice, the last one would win in silence.
+    if twice := [key for key in configuration if ":" not in key and f"{prefix}{key}" in configuration]:
+        why, mend = f"it stands twice, with and without {prefix}", "make one section of the two"
+        raise SettingsError(Problem(key=key_path([key]), value="", why=why, mend=mend) for key in twice)
     values = {
         key.removeprefix(prefix): value
         for key, value in configuration.items()
