@@ -51,6 +51,10 @@ BINDING: Final = "pipelines"
 QUOTA_NAMESPACE: Final = "admin"
 """Namespace in which kcp counts a quota over the whole workspace; no tenant can have it as its own."""
 
+CPU_REQUEST: Final = "50m"
+MEMORY_LIMIT: Final = "512Mi"
+"""What a container on the cluster requests, and is limited to, where it states nothing."""
+
 _DIGEST_LENGTH: Final = 12
 
 CLAIMS: Final = (("", "events"), ("core.kcp.io", "logicalclusters"))
@@ -414,8 +418,8 @@ def namespace_objects(  # noqa: PLR0913 -- all that is said of a tenant's namesp
                 "limits": [
                     {
                         "type": "Container",
-                        "default": {"memory": "512Mi"},
-                        "defaultRequest": {"cpu": "50m", "memory": "64Mi"},
+                        "default": {"memory": MEMORY_LIMIT},
+                        "defaultRequest": {"cpu": CPU_REQUEST, "memory": "64Mi"},
                     }
                 ]
             },

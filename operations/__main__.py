@@ -173,7 +173,7 @@ def render_command(
         files = render.wanted(environment, root)
         changes = render.compare(environment, files, out)
         if not check:
-            render.write(files, changes, out)
+            render.write(environment, files, changes, out)
     except (OperationError, SettingsError, OSError) as error:
         _plain(stderr=True).print(f"render: {error}")
         raise typer.Exit(1) from error

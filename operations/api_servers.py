@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import tempfile
 from dataclasses import dataclass, field
@@ -27,6 +28,9 @@ _SECONDS: Final = 60
 
 _COMMAND_SECONDS: Final = 600
 """Seconds for one command: a long list is many requests."""
+
+_LOGGED: Final = re.compile(r"[EIW]\d{4} ")
+"""Beginning of a line of a log: klog's, with the level and the day."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,15 +85,14 @@ class ApiServers:
 
     def _kubeconfig(self, target: str, reference: KubeconfigSettings) -> Kubeconfig:
         """Take the kubeconfig of the last `pulumi up` in this folder, else follow the settings."""
-        last = kubeconfig_file(self.project / RUN_FOLDER / self.stack, target)
+        last = kubeconfig_file(Path(RUN_FOLDER) / self.stack, target)
+        file = str(last) if (self.project / last).is_file() else reference.path
         try:
-            if last.is_file():
-                return kubeconfigs.read(last)
-            if reference.path is not None:
-                return kubeconfigs.read(in_project(self.project, reference.path))
+            if file is not None:
+                return kubeconfigs.read(in_project(self.project, file))
             return kubeconfigs.parse(self._text(reference), self.project)
         except KubeconfigError as error:
-            raise OperationError(f"{target}: {error}") from error
+            raise OperationError(f"{target}{f' ({file})' if file else ''}: {error}") from error
 
     def _text(self, reference: KubeconfigSettings) -> str:
         if reference.environment is not None:
@@ -185,7 +188,10 @@ class ApiServer:
                     f"{self.name}: kubectl {arguments[0]} took over {_COMMAND_SECONDS} s; run this again"
                 ) from error
         if done.returncode != 0:
-            said = " ".join((done.stderr.strip() or f"exit {done.returncode}").split())
+            lines = done.stderr.strip().splitlines()
+            # What kubectl's libraries log on their way comes before the sentence that says it, and often.
+            told = [line for line in lines if not _LOGGED.match(line)] or lines
+            said = " ".join(" ".join(told).split()) or f"exit {done.returncode}"
             raise OperationError(
                 f"{self.name}: kubectl {arguments[0]} failed ({said}); mend that and run this again"
             )

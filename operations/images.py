@@ -111,7 +111,7 @@ def places(
     Raises
     ------
     OperationError
-        A name is none, or no mirror has it.
+        A name is none, no mirror has it, or two of them would be in one place.
     """
     found: dict[str, ImageName] = {}
     for image in images:
@@ -126,7 +126,19 @@ def places(
                 " or push all into one registry by --to"
             )
         found[image] = there
+    _apart({parse(image).tagged: there for image, there in found.items()})
     return found
+
+
+def _apart(where: Mapping[str, ImageName]) -> None:
+    """Refuse two images in one place: the one that came last would be pulled under both names."""
+    owners: dict[str, str] = {}
+    for image, there in sorted(where.items()):
+        if (owner := owners.setdefault(str(_target(there)), image)) != image:
+            raise OperationError(
+                f"imageRepository.mirrors sends both {owner} and {image} to {_target(there)};"
+                " give each registry a mirror of its own"
+            )
 
 
 def _target(there: ImageName) -> ImageName:
@@ -265,20 +277,20 @@ def digests(
     Raises
     ------
     OperationError
-        A registry didn't answer, or doesn't have one of them.
+        A registry didn't answer, or doesn't have one of them; or two of them are in one place.
     """
+    names = [name for name in map(parse, images) if name.digest is None]
+    where = {name.tagged: mirrored(name, mirrors) or name for name in names}
+    _apart(where)
     found: dict[str, str] = {}
-    for name in map(parse, images):
-        if name.digest is not None:
-            continue
-        there = mirrored(name, mirrors) or name
+    for image, there in where.items():
         try:
             # The digest of what the name stands for, for all platforms: of the manifest's own bytes.
             manifest = access.run("inspect", "--raw", *access.flags(), f"docker://{there}")
         except OperationError as error:
-            raise OperationError(f"{name.tagged} could not be asked for at {there}: {error}") from None
-        found[name.tagged] = f"sha256:{hashlib.sha256(manifest).hexdigest()}"
-        report(f"{name.tagged}: {found[name.tagged]}")
+            raise OperationError(f"{image} could not be asked for at {there}: {error}") from None
+        found[image] = f"sha256:{hashlib.sha256(manifest).hexdigest()}"
+        report(f"{image}: {found[image]}")
     return found
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
 from operations import images
@@ -17,8 +18,9 @@ from releases.bundle import BundleFile
 from releases.errors import ReleaseError, file_error
 from releases.files import in_project, write_atomic
 from releases.image_names import parse
+from stacks.image_words import ImagePrefix
 from stacks.loader import read_stack_file
-from stacks.problems import SettingsError
+from stacks.problems import SettingsError, from_validation
 
 if TYPE_CHECKING:
     from stacks.image_settings import ImageRepositorySettings
@@ -52,7 +54,14 @@ def _fail(what: str, error: Exception) -> typer.Exit:
 def _mirrors(project: Path, to: str | None, stack: str | None) -> dict[str, str]:
     if (to is None) == (stack is None):
         raise OperationError("give either --to REGISTRY or --stack NAME")
-    return {} if stack is None else dict(_settings(project, stack)[1].image_repository.mirrors)
+    if stack is not None:
+        return dict(_settings(project, stack)[1].image_repository.mirrors)
+    try:
+        TypeAdapter(ImagePrefix).validate_python(to)
+    except ValidationError as error:
+        [problem] = from_validation(error, {})
+        raise OperationError(f"--to: {problem.value}: {problem.why}; {problem.mend}") from None
+    return {}
 
 
 def _held(source: Path, scratch: Path) -> dict[str, Path]:
@@ -139,7 +148,7 @@ def lock_command(  # noqa: PLR0913 -- the command's options
         wanted = images.left_without(named, without or ())
         found = images.digests(wanted, of_images.mirrors, access, typer.echo)
         changed = write_atomic(target, images.lock_text(found))
-    except (OperationError, SettingsError) as error:
+    except (OperationError, ReleaseError, SettingsError) as error:
         raise _fail("images lock", error) from error
     except OSError as error:
         raise _fail("images lock", file_error(error)) from error

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,7 @@ from stacks import rendering
 from stacks.problems import key_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from stacks.loader import LoadedEnvironment
@@ -79,14 +81,17 @@ def wanted(environment: LoadedEnvironment, project: Path) -> dict[str, str]:
             files |= {f"{gitops.path}/{cluster}/{path}": text for path, text in content.items()}
     except rendering.RenderingError as error:
         raise OperationError(str(error)) from None
-    listed = json.dumps(sorted(files), indent=1) + "\n"
-    return {**files, _list_of(environment): listed}
+    return {**files, _list_of(environment): _listed(files)}
 
 
 def _list_of(environment: LoadedEnvironment) -> str:
     """Name the list of a stack's files: above the clusters' folders, where no Argo CD looks."""
     gitops = environment.settings.gitops
     return f"{gitops.path if gitops else ''}/.rendered-{environment.stack}.json"
+
+
+def _listed(paths: Iterable[str]) -> str:
+    return json.dumps(sorted(paths), indent=1) + "\n"
 
 
 def compare(environment: LoadedEnvironment, files: Mapping[str, str], checkout: Path) -> Changes:
@@ -104,10 +109,18 @@ def compare(environment: LoadedEnvironment, files: Mapping[str, str], checkout: 
     Raises
     ------
     OperationError
-        The list of an earlier rendering can't be read, or a file is another stack's, too.
+        The checkout is no folder, or has a symbolic link in the way; a list can't be read, is lost, or stands
+        where the path was before; or a cluster's folder is another stack's, too.
     """
-    before = _written_before(_list_of(environment), checkout)
-    _refuse_anothers(environment, {*files, *before}, checkout)
+    _refuse_no_folder(checkout)
+    own = _list_of(environment)
+    others = sorted(_lists(checkout) - {own})
+    before = _written_before(own, checkout)
+    _refuse_links({*files, *before}, checkout)
+    _refuse_moved(own, others, checkout)
+    _refuse_anothers(own, {*files, *before}, others, checkout)
+    if not (checkout / own).exists():
+        _refuse_unlisted(own, files, checkout)
     there = {path: _read(checkout / path) for path in files}
     return Changes(
         added=tuple(sorted(path for path, text in there.items() if text is None)),
@@ -118,23 +131,30 @@ def compare(environment: LoadedEnvironment, files: Mapping[str, str], checkout: 
     )
 
 
-def write(files: Mapping[str, str], changes: Changes, checkout: Path) -> None:
-    """Bring a checkout to what it should hold.
+def write(environment: LoadedEnvironment, files: Mapping[str, str], changes: Changes, checkout: Path) -> None:
+    """Bring a checkout to what it should hold; where that is cut off, the next rendering finishes it.
 
     Parameters
     ----------
+    environment
+        The environment.
     files
-        What it should hold.
+        What the checkout should hold.
     changes
         How it differs.
     checkout
         Its top.
     """
+    own = _list_of(environment)
+    # Until all is done, it lists what is there and what is to come: no file is ever without a list.
+    write_atomic(checkout / own, _listed({*files, *changes.removed} - {own}), mode=0o644)
     for path in changes.removed:
         (checkout / path).unlink()
         _remove_empty((checkout / path).parent, checkout)
     for path in (*changes.added, *changes.changed):
-        write_atomic(checkout / path, files[path], mode=0o644)
+        if path != own:
+            write_atomic(checkout / path, files[path], mode=0o644)
+    write_atomic(checkout / own, files[own], mode=0o644)
 
 
 def _remove_empty(folder: Path, top: Path) -> None:
@@ -152,20 +172,82 @@ def _read(path: Path) -> str | None:
         raise OperationError(f"{path}: it can't be read ({error}); remove it") from None
 
 
-def _refuse_anothers(environment: LoadedEnvironment, paths: set[str], checkout: Path) -> None:
-    """Refuse what another stack has written: two of one path would change and remove each other's files."""
-    own = PurePosixPath(_list_of(environment))
-    for found in sorted((checkout / own.parent).glob(".rendered-*.json")):
-        if found.name == own.name:
-            continue
-        name = str(own.parent / found.name)
-        shared = sorted(paths.intersection(_written_before(name, checkout)))
+def _refuse_no_folder(checkout: Path) -> None:
+    there = next(path for path in (checkout, *checkout.parents) if os.path.lexists(path))
+    if not there.is_dir():
+        raise OperationError(
+            f"--out {checkout}: {there} is no folder; give a checkout of the GitOps repository, or the name"
+            " of a folder to make"
+        )
+
+
+def _refuse_links(paths: Iterable[str], checkout: Path) -> None:
+    """Refuse to follow a link: what lies behind it may be outside of the checkout, or another cluster's."""
+    files = [PurePosixPath(path) for path in paths]
+    for path in sorted({one for file in files for one in (file, *file.parents[:-1])}):
+        if (checkout / path).is_symlink():
+            raise OperationError(
+                f"{checkout / path}: it is a symbolic link, to {(checkout / path).readlink()}, where the"
+                " cluster's files would go astray; nothing was written; remove the link"
+            )
+
+
+def _refuse_moved(own: str, others: Iterable[str], checkout: Path) -> None:
+    """Refuse another path than before: the clusters' Argo CD follow the old one until `pulumi up`."""
+    for name in others:
+        if PurePosixPath(name).name == PurePosixPath(own).name:
+            raise OperationError(
+                f'{key_path(["gitops", "path"])}: "{PurePosixPath(own).parent}": this stack wrote'
+                f" {len(_written_before(name, checkout))} files by another path before, as {name} says, which"
+                " Argo CD may still follow; nothing was written; remove that list alone, render, push and run"
+                f" pulumi up; then remove the clusters' folders in {PurePosixPath(name).parent}"
+            )
+
+
+def _refuse_anothers(own: str, paths: Iterable[str], others: Iterable[str], checkout: Path) -> None:
+    """Refuse clusters' folders that another stack writes in, or that lie in another's, wherever that is.
+
+    The two would remove each other's files, and a cluster's Argo CD applies all that lies below its folder.
+    """
+    for name in others:
+        shared = sorted(_shared((own, paths), (name, _written_before(name, checkout))))
         if shared:
             raise OperationError(
-                f"{key_path(['gitops', 'path'])}: {shared[0]} is another stack's, too, as {name} says"
-                f" ({len(shared)} files in all); nothing was written; give each stack a path of its own in"
-                " the repository, or remove that list if its stack is no more"
+                f'{key_path(["gitops", "path"])}: "{PurePosixPath(own).parent}": {shared[0]} is a cluster\'s'
+                f" folder, and would hold another stack's files, too, as {name} says; nothing was written;"
+                " give each stack a path of its own in the repository, in no cluster's folder, or remove that"
+                " list if its stack is no more"
             )
+
+
+def _refuse_unlisted(own: str, files: Mapping[str, str], checkout: Path) -> None:
+    """Refuse to begin a list where there are files already: some may be what a lost one named."""
+    _, clusters = _folders(own, files)
+    found = (path for cluster in clusters for path in (checkout / cluster).rglob("*") if path.is_file())
+    unknown = sorted({str(path.relative_to(checkout)) for path in found} - files.keys())
+    if unknown:
+        raise OperationError(
+            f"{own}: it is not there, but {unknown[0]} is ({len(unknown)} such files in all), and nobody"
+            " knows whether an earlier rendering wrote it; nothing was written; restore the list from the"
+            " repository's history, or, if such files are to stay, write [] into it"
+        )
+
+
+def _lists(checkout: Path) -> set[str]:
+    found = (path.relative_to(checkout) for path in checkout.rglob(".rendered-*.json"))
+    return {str(path) for path in found if ".git" not in path.parts}
+
+
+def _shared(*listed: tuple[str, Iterable[str]]) -> Iterator[str]:
+    """Find the clusters' folders of one list that are, or hold, a folder of the other one."""
+    for (_, clusters), (top, others) in permutations(_folders(*each) for each in listed):
+        yield from (str(one) for one in clusters for other in (top, *others) if other.is_relative_to(one))
+
+
+def _folders(name: str, paths: Iterable[str]) -> tuple[PurePosixPath, set[PurePosixPath]]:
+    """Name the folder that a list lies in, and those of the clusters of its files."""
+    top = PurePosixPath(name).parent
+    return top, {top / path.removeprefix(f"{top}/").partition("/")[0] for path in paths if path != name}
 
 
 def _written_before(name: str, checkout: Path) -> list[str]:

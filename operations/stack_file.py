@@ -19,6 +19,7 @@ import yaml
 from operations.errors import OperationError
 from releases.files import write_atomic
 from stacks.loader import read_stack_file
+from stacks.problems import PROJECT, key_path
 from stacks.yaml_text import YamlError, parse
 
 if TYPE_CHECKING:
@@ -95,6 +96,11 @@ class StackFile:
         """
         return StackFile(path=self.path, text=text, settings=read_stack_file(self.path, text))
 
+    @property
+    def stack(self) -> str:
+        """Name of the stack."""
+        return self.path.stem.removeprefix("Pulumi.")
+
     def section(self, key: str) -> KeyPath:
         """Name the place of a section of the settings, with or without the project's name as it stands there.
 
@@ -169,8 +175,9 @@ def put(text: str, path: KeyPath, value: object, *, block: bool = False) -> str:
         child = _child(node, key)
         if child is None:
             above = _at(parse(text), path[:depth])
-            if isinstance(above, dict) and key in above:
-                raise _by_hand(path)  # a merge key brings it
+            # A merge key brings it, or a comment would go with the brackets it stands in.
+            if (isinstance(above, dict) and key in above) or _only_comment(text, node):
+                raise _by_hand(path)
             missing = path[depth + 1 :]
             for name in reversed(missing):
                 value = {name: value}
@@ -179,7 +186,7 @@ def put(text: str, path: KeyPath, value: object, *, block: bool = False) -> str:
             return _verified(_inserted(text, (parent, node), str(key), value, blocks), expected, path)
         parent, node = node, child
     expected = _with(text, path, value)
-    if isinstance(node, yaml.CollectionNode) and not node.flow_style:
+    if isinstance(node, yaml.CollectionNode) and (not node.flow_style or _only_comment(text, node)):
         raise _by_hand(path)
     start, end = node.start_mark.index, node.end_mark.index
     gap = " " if start == end else ""  # nothing at all stands there, and the colon right before it
@@ -244,7 +251,9 @@ def remove(text: str, path: KeyPath, *, keep: int) -> str:
     if not isinstance(parent, yaml.CollectionNode):
         raise _by_hand(path)
     spans = _spans(text, parent)
-    place = next(number for number, (key, _, _) in enumerate(spans) if key == path[-1])
+    place = next((number for number, (key, _, _) in enumerate(spans) if key == path[-1]), None)
+    if place is None:
+        raise _by_hand(path)  # a merge key brings it, or an entry above is spelt another way (True)
     _, start, end = spans[place]
     if not parent.flow_style:
         start = text.rfind("\n", 0, start) + 1
@@ -278,6 +287,12 @@ def _child(node: yaml.Node, key: str | int) -> yaml.Node | None:
         child: yaml.Node = node.value[key]
         return child
     return None
+
+
+def _only_comment(text: str, node: yaml.Node) -> bool:
+    """Tell whether nothing but a comment stands in a flow collection."""
+    empty = isinstance(node, yaml.CollectionNode) and not node.value
+    return empty and "#" in text[node.start_mark.index : node.end_mark.index]
 
 
 def _end(text: str, node: yaml.Node) -> int:
@@ -379,8 +394,8 @@ def _flow(value: object) -> str:
                 return value
         except (yaml.YAMLError, YamlError, ValueError):  # a date that is none, for one: it needs its quotes
             pass
-    # JSON is YAML too.
-    return json.dumps(value, ensure_ascii=False)
+    # JSON is YAML too; what can't be printed is written as an escape, and refused for what it is.
+    return json.dumps(value, ensure_ascii=not str(value).isprintable())
 
 
 def _at(document: Any, path: KeyPath) -> Any:  # noqa: ANN401 -- whatever stands there
@@ -409,9 +424,9 @@ def _verified(text: str, expected: Mapping[str, Any], path: KeyPath) -> str:
 
 
 def _by_hand(path: KeyPath) -> OperationError:
-    place = ".".join(str(key) for key in path)
+    place = key_path([str(path[1]).removeprefix(f"{PROJECT}:"), *path[2:]])  # below config:
     return OperationError(
-        f"{place}: it is written in a way (an anchor, a merge key, a text in its place) that can't be edited"
-        " without touching other lines; edit it by hand, and check it:"
-        " .venv/bin/python -m operations validate"
+        f"{place}: it is written in a way (an anchor, a merge key, a comment in brackets, a text in its"
+        " place) that can't be edited without touching other lines; edit it by hand, and check it:"
+        " .venv/bin/python -m operations validate --all"
     )

@@ -87,18 +87,29 @@ class NewTenant:
     repositories: Sequence[str] = ()
 
     def entry(self) -> dict[str, Any]:
-        """Write the entry."""
+        """Write the entry.
+
+        Raises
+        ------
+        OperationError
+            What is given can't be written as an entry.
+        """
         made: dict[str, Any] = {"cluster": self.cluster}
         if self.external is not None:
             made["external"] = {"path": self.external}
         for role, who in self.roles.items():
             if named := who.by_key():
+                if role is Role.BINDER and self.external is None:
+                    raise OperationError(
+                        "binders are of an external tenant; give --external PATH beside --binder-user and"
+                        " --binder-group, or leave these out"
+                    )
                 section, key = role.keys
                 made.setdefault(section, {})[key] = named
         if self.namespaces:
             made["namespaces"] = list(self.namespaces)
         if self.quota:
-            made["quota"] = dict(_quota(one) for one in self.quota)
+            made["quota"] = _quota(self.quota)
         if self.repositories:
             made["repositories"] = list(self.repositories)
         return made
@@ -119,14 +130,14 @@ def add(file: StackFile, name: str, tenant: NewTenant) -> StackFile:
     Raises
     ------
     OperationError
-        There is a tenant of this name.
+        There is a tenant of this name, or what is given can't be written as an entry.
     SettingsError
         The entry, or what it makes of the environment, is wrong.
     """
     if name in file.settings.tenants:
         raise OperationError(
-            f'tenant "{name}": it exists already (.venv/bin/python -m operations tenant show {name}); '
-            "give another name, or change its entry"
+            f'tenant "{name}": it exists already; give another name, or change its entry:'
+            f" .venv/bin/python -m operations tenant show {name} --stack {file.stack}"
         )
     path = (*file.section("tenants"), name)
     return file.edited(stack_file.put(file.text, path, tenant.entry(), block=True))
@@ -200,6 +211,11 @@ def revoke(file: StackFile, name: str, role: Role, who: Who) -> StackFile:
                 position = present[key].index(subject)
                 del present[key][position]
                 text = stack_file.remove(text, (*place, *role.keys, key, position), keep=_ENTRY)
+    if role is Role.BINDER and not any(present.values()):
+        raise OperationError(
+            f'tenant "{name}": nobody could bind the cluster\'s API in its workspace any more; grant somebody'
+            " else first, or retire the tenant"
+        )
     return file.edited(text)
 
 
@@ -351,9 +367,14 @@ def _described(entry: Mapping[str, Any], role: Role) -> str:
     return "; ".join(parts)
 
 
-def _quota(given: str) -> tuple[str, int | str]:
-    key, separator, value = given.partition("=")
-    if not separator:
-        raise OperationError(f'--quota "{given}": not KEY=VALUE; write it like cpu=8 or memory=16Gi')
+def _quota(given: Sequence[str]) -> dict[str, int | str]:
     counted = {one.alias for one in QuotaSettings.model_fields.values() if one.annotation is int}
-    return key, int(value) if key in counted and value.isdecimal() else value
+    quota: dict[str, int | str] = {}
+    for one in given:
+        key, separator, value = one.partition("=")
+        if not separator:
+            raise OperationError(f'--quota "{one}": not KEY=VALUE; write it like cpu=8 or memory=16Gi')
+        if key in quota:
+            raise OperationError(f'--quota "{one}": {key} is given twice; give it once')
+        quota[key] = int(value) if key in counted and value.isdecimal() else value
+    return quota

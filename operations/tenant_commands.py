@@ -281,9 +281,8 @@ def kubeconfig_command(
         folder = file.path.parent / _USERS
         known = [path.stem for path in folder.glob("*.kubeconfig")]
         if user not in known:
-            raise OperationError(
-                f'user "{user}": the embedded environment has none; {nearest(user, known, what="users")}'
-            )
+            mend = nearest(user, known, what="users") if known else "bring it up: run `make up`"
+            raise OperationError(f'user "{user}": the embedded environment has none; {mend}')
         kubeconfig = kubeconfigs.read(folder / f"{user}.kubeconfig")
         typer.echo(kubeconfig.at_workspace(file.settings.tenant_path(name)).render(), nl=False)
 
@@ -300,6 +299,13 @@ def _reported(command: str) -> Iterator[None]:
     except (OperationError, KubeconfigError) as error:
         _say(f"tenant {command}: {error}", stderr=True)
         raise typer.Exit(1) from error
+    except OSError as error:
+        _say(
+            f"tenant {command}: {error.filename or 'a file'}: it can't be read or written"
+            f" ({error.strerror}); let its permissions and its folder's allow it, or give another name",
+            stderr=True,
+        )
+        raise typer.Exit(1) from error
 
 
 def _read(project: Path, stack: str) -> StackFile:
@@ -307,8 +313,7 @@ def _read(project: Path, stack: str) -> StackFile:
 
 
 def _servers(file: StackFile) -> ApiServers:
-    stack = file.path.name.removeprefix("Pulumi.").removesuffix(".yaml")
-    return ApiServers(project=file.path.parent, stack=stack, settings=file.settings)
+    return ApiServers(project=file.path.parent, stack=file.stack, settings=file.settings)
 
 
 def _finish(before: StackFile, after: StackFile, *, dry_run: bool) -> None:

@@ -149,13 +149,19 @@ def restore(server: ApiServer, text: str, namespaces: Sequence[str]) -> Mapping[
             f" {', '.join(lacking)}; add them to its `namespaces`, and `pulumi up`"
         )
     if objects:
-        document = {"apiVersion": "v1", "kind": "List", "items": objects}
+        try:
+            document = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+        except (TypeError, ValueError) as error:  # a set, bytes, or a part that refers to itself
+            raise OperationError(
+                f"the export holds what an API server has no use for ({error}); write texts, numbers, lists"
+                " and mappings there"
+            ) from error
         server.kubectl(
             "apply",
             "--server-side",
             f"--field-manager={FIELD_MANAGER}",
             "--filename=-",
-            stdin=json.dumps(document),
+            stdin=document,
         )
     return Counter(one["kind"] for one in objects)
 
@@ -241,17 +247,22 @@ def _resources(server: ApiServer) -> list[str]:
 
 def _objects(text: str) -> list[dict[str, Any]]:
     try:
-        document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 -- a safe one
+        document = yaml.load(text, Loader=_Loader)  # noqa: S506 -- a safe one
     except yaml.YAMLError as error:
         raise OperationError(
             f"the export is not YAML ({type(error).__name__}); give an export's file"
         ) from None
     items = document.get("items") if isinstance(document, dict) else None
-    if not isinstance(items, list) or not all(
-        isinstance(one, dict) and one.get("kind") and (one.get("metadata") or {}).get("namespace")
-        for one in items
-    ):
+    if not isinstance(items, list):
         raise OperationError("the file holds no list of objects; give what `tenant retire` wrote")
+    for number, one in enumerate(items):
+        metadata = one.get("metadata") if isinstance(one, dict) else None
+        named = (one.get("kind"), metadata.get("namespace")) if isinstance(metadata, dict) else ()
+        if not named or not all(name and isinstance(name, str) for name in named):
+            raise OperationError(
+                f"items.{number}: it is no object with kind and metadata.namespace; give what `tenant retire`"
+                " wrote, or mend it"
+            )
     return items
 
 
@@ -278,6 +289,13 @@ def dumped(document: Mapping[str, Any]) -> str:
 
 
 # The C library where there is one: an export can have megabytes.
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Reads a point in time as the text that it is to an API server."""
+
+
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", _Loader.construct_yaml_str)
+
+
 class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
     """Quotes every text, keys too: to kubectl a plain `y` is a boolean and `1e3` a number."""
 

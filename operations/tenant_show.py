@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from components.names import tenant_namespace
+from operations.drift import without_answer
 from operations.overview import Facts
 from operations.tenant_grants import Grant, grants
+from stacks.cross_checks import OWNERS_KEYS
 from stacks.vocabulary import ClusterState
 
 if TYPE_CHECKING:
@@ -44,13 +46,14 @@ class Live(Facts):
     stored
         PipelineRuns stored in the workspace.
     running
-        What runs on the cluster, by namespace of the workspace.
+        What runs on the cluster, by namespace of the workspace; None where its entry declares that it gives
+        no answer, and it was not asked.
     grants
         What gives rights in the workspace beside the entry; None where that is its owner's.
     """
 
     stored: Usage | None
-    running: Mapping[str, Usage | None]
+    running: Mapping[str, Usage | None] | None
     grants: tuple[Grant, ...] | None = None
 
 
@@ -105,15 +108,18 @@ def details(settings: EnvironmentSettings, name: str, servers: ApiServers | None
     cluster = settings.compute_clusters[tenant.cluster]
     path = settings.tenant_path(name)
     namespaces = {namespace: tenant_namespace(path, namespace) for namespace in tenant.namespaces}
-    dumped = tenant.model_dump(mode="json", by_alias=True, exclude_none=True)
+    # Of an external workspace, nothing is decided here.
+    owners: dict[str, bool | set[str]] = dict.fromkeys(OWNERS_KEYS, True)
+    owners["quota"] = {"pipeline_runs"}
     return TenantDetails(
         name=name,
         workspace=path,
         pool=cluster.pool,
         cluster_state=cluster.state,
         namespaces_on_cluster=namespaces,
-        # Of an external workspace, nothing is decided here.
-        settings={key: value for key, value in dumped.items() if not (tenant.external and key == "access")},
+        settings=tenant.model_dump(
+            mode="json", by_alias=True, exclude_none=True, exclude=owners if tenant.external else None
+        ),
         live=None if servers is None else _live(servers, settings, name, namespaces),
     )
 
@@ -143,7 +149,9 @@ def lines(tenant: TenantDetails) -> Iterator[str]:
         yield "  used now:"
         if tenant.live.stored is not None:
             yield f"    stored in the workspace: {_usage(tenant.live.stored)}"
-        for namespace, usage in tenant.live.running.items():
+        if tenant.live.running is None:
+            yield f"    running: cluster {tenant.settings['cluster']} is {tenant.cluster_state}, not asked"
+        for namespace, usage in (tenant.live.running or {}).items():
             yield f"    running in {namespace}: {_usage(usage)}"
         if tenant.live.grants is not None:
             yield "  rights in the workspace that its entry doesn't give:"
@@ -160,13 +168,16 @@ def _live(
         found = _quotas(workspace.objects("resourcequotas", "--all-namespaces"), _STORED)
         stored = next(iter(found.values()), None)
         others = grants(workspace, settings, name)
-    there = _quotas(
-        servers.cluster(tenant.cluster).objects(
-            "resourcequotas", "--all-namespaces", f"--selector=pipeline-service/tenant={name}"
-        ),
-        _RUNNING,
-    )
-    running = {kcp: there.get(ours) for kcp, ours in namespaces.items()}
+    running = None
+    if tenant.cluster not in without_answer(settings):
+        cluster = servers.cluster(tenant.cluster)
+        there = _quotas(
+            cluster.objects(
+                "resourcequotas", "--all-namespaces", f"--selector=pipeline-service/tenant={name}"
+            ),
+            _RUNNING,
+        )
+        running = {kcp: there.get(ours) for kcp, ours in namespaces.items()}
     return Live(stored=stored, running=running, grants=others)
 
 

@@ -34,22 +34,6 @@ _CONFIG: Final = "argocd-cm"
 _PARAMETERS: Final = "argocd-cmd-params-cm"
 _EXCLUSIONS: Final = "resource.exclusions"
 
-_RUN_HEALTH: Final = """\
-hs = {status = "Progressing", message = "Waiting for Tekton"}
-if obj.status ~= nil and obj.status.conditions ~= nil then
-  for _, condition in ipairs(obj.status.conditions) do
-    if condition.type == "Succeeded" then
-      hs.message = condition.message
-      if condition.status == "True" then
-        hs.status = "Healthy"
-      elseif condition.status == "False" then
-        hs.status = "Degraded"
-      end
-    end
-  end
-end
-return hs
-"""
 _DEFINED_HEALTH: Final = """\
 return {status = "Healthy", message = "Defined"}
 """
@@ -61,8 +45,6 @@ return {status = "Progressing", message = "Waiting for the syncer to publish it"
 """
 
 _HEALTH: Final[Mapping[str, str]] = {
-    "tekton.dev_PipelineRun": _RUN_HEALTH,
-    "tekton.dev_TaskRun": _RUN_HEALTH,
     "tekton.dev_Pipeline": _DEFINED_HEALTH,
     "tekton.dev_Task": _DEFINED_HEALTH,
     "syncagent.kcp.io_PublishedResource": _PUBLISHED_HEALTH,

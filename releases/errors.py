@@ -23,7 +23,21 @@ class ReleaseError(Exception):
 
 
 class ImageError(ReleaseError):
-    """An image of a release can't be named as the settings say."""
+    """An image of a release can't be named as the settings say.
+
+    Parameters
+    ----------
+    why
+        What is wrong, with the image's name.
+    mend
+        What to do about it.
+    setting
+        Key of `imageRepository` that it is about.
+    """
+
+    def __init__(self, why: str, mend: str, *, setting: str = "digests") -> None:
+        self.setting: Final = setting
+        super().__init__(why, mend)
 
 
 class BrokenBundleError(ReleaseError):

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from releases.errors import ImageError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -66,8 +68,8 @@ class ImageName:
 def parse(text: str) -> ImageName:
     """Read an image's name as container runtimes do.
 
-    The first part is a registry where it has a dot or a port, is `localhost`, or has a capital letter. Where
-    it is none, the image is one of docker.io, and in `library/` there where it has one part alone.
+    Where its first part is no registry, the image is one of docker.io, and in `library/` there where it has
+    one part alone.
 
     Parameters
     ----------
@@ -83,7 +85,7 @@ def parse(text: str) -> ImageName:
     if at and not _DIGEST.fullmatch(digest):
         raise ImageNameError(f'"{text}" has a digest that is not sha256: and 64 hexadecimal digits')
     first, slash, path = rest.partition("/")
-    if slash and (re.search(r"[.:A-Z\[]", first) or first == "localhost"):
+    if slash and is_registry(first):
         registry = _ALIASES.get(first, first)
     else:
         registry, path = DEFAULT_REGISTRY, rest
@@ -102,6 +104,19 @@ def parse(text: str) -> ImageName:
         tag=tag or (None if digest else _DEFAULT_TAG),
         digest=digest or None,
     )
+
+
+def is_registry(first: str) -> bool:
+    """Tell whether the first part of an image's name is a registry to container runtimes.
+
+    It is where it has a dot or a port, is `localhost`, or has a capital letter.
+
+    Parameters
+    ----------
+    first
+        What stands before the first slash.
+    """
+    return first == "localhost" or re.search(r"[.:A-Z\[]", first) is not None
 
 
 def canonical(prefix: str) -> str:
@@ -167,9 +182,20 @@ def mirrored(name: ImageName, mirrors: Mapping[str, str]) -> ImageName | None:
     -------
     ImageName or None
         The name in the mirror; None where no mirror has it.
+
+    Raises
+    ------
+    ImageError
+        Nothing is left to name it by: the prefix is all of its name, and its mirror a registry alone.
     """
     prefix = longest(mirrors, name.repository)
     if prefix is None:
         return None
     registry, _, path = (mirrors[prefix] + name.repository[len(prefix) :]).partition("/")
+    if not path:
+        raise ImageError(
+            f"{prefix} is the whole name of an image, and {registry} a registry alone, in which it has none",
+            f"name the image there, such as {registry}/{name.path}",
+            setting="mirrors",
+        )
     return replace(name, registry=registry, path=path)

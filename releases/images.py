@@ -76,7 +76,8 @@ class ImageRules:
         Raises
         ------
         ImageError
-            It is no image's name, or the lock has another digest than the manifest.
+            It is no image's name, the lock has another digest than the manifest, or a mirror has no name
+            for it.
         """
         try:
             name = parse(text)

@@ -9,6 +9,7 @@ from stacks.vocabulary import (
     BranchName,
     Certificates,
     ClientId,
+    Flag,
     FolderPath,
     GitUser,
     InstanceUrl,
@@ -47,8 +48,8 @@ class OidcSettings(Section):
 class ArgoCdSettings(Section):
     """Argo CD, a separate instance on each cluster."""
 
-    enabled: bool = Field(default=False, title="Enabled", description="Whether each cluster gets an Argo CD.")
-    high_availability: bool = Field(
+    enabled: Flag = Field(default=False, title="Enabled", description="Whether each cluster gets an Argo CD.")
+    high_availability: Flag = Field(
         default=False,
         title="High availability",
         description="Run more than one pod of each of its parts; needs three nodes.",

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _RESERVED_WORKSPACES: Final = (*RESERVED_NAMESPACES, "openshift-")
 """Beginnings of workspaces' names that a tenant's namespaces on its cluster must not have."""
 
-_OWNERS_KEYS: Final = ("workspace", "access", "incarnation")
+OWNERS_KEYS: Final = ("workspace", "access", "incarnation")
 """Keys of a tenant that are about the inside of a workspace, which an external one's owner decides on."""
 
 
@@ -173,7 +173,7 @@ def _external(sections: Entry) -> Iterator[Problem]:
     for name, tenant in partial.entries(sections, "tenants").items():
         if tenant.get("external") is None:
             continue
-        given: list[list[str]] = [[key] for key in _OWNERS_KEYS if key in tenant]
+        given: list[list[str]] = [[key] for key in OWNERS_KEYS if key in tenant]
         if "pipelineRuns" in partial.section(tenant, "quota"):
             given.append(["quota", "pipelineRuns"])
         for keys in given:

@@ -1,11 +1,12 @@
-"""What would reach out, in an environment whose settings say that nothing does."""
+"""What mirrors can't name, and what would reach out where the settings say that nothing does."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 from components.own_images import own_images
-from releases.image_names import mirrored, parse
+from releases.errors import ImageError
+from releases.image_names import canonical, mirrored, parse
 from stacks import partial
 from stacks.problems import Problem, key_path
 
@@ -19,7 +20,7 @@ _ELSEWHERE: Final = ("directory", "bundle")
 
 
 def check(sections: Entry) -> Iterator[Problem]:
-    """Find what would reach out, where `imageRepository.offline` says that nothing does.
+    """Find images of ours that a mirror can't name, and, offline, what would reach out.
 
     Parameters
     ----------
@@ -27,7 +28,23 @@ def check(sections: Entry) -> Iterator[Problem]:
         The settings as they stand in the stack file.
     """
     images = partial.section(sections, "imageRepository")
-    if images.get("offline") is not True or not partial.entries(sections, "computeClusters"):
+    if not partial.entries(sections, "computeClusters"):
+        return
+    mirrors = {
+        canonical(str(prefix)): mirror
+        for prefix, mirror in partial.section(images, "mirrors").items()
+        if isinstance(mirror, str)
+    }
+    named = []
+    for image in own_images(gateway=bool(partial.texts(partial.section(sections, "gateway"), "clusters"))):
+        try:
+            mirrored(parse(image), mirrors)
+        except ImageError as error:
+            place = key_path(["imageRepository", error.setting])
+            yield Problem(key=place, value="", why=error.why, mend=error.mend)
+        else:
+            named.append(image)
+    if images.get("offline") is not True:
         return
     releases = partial.section(sections, "releases")
     if not any(releases.get(key) for key in _ELSEWHERE):
@@ -37,13 +54,7 @@ def check(sections: Entry) -> Iterator[Problem]:
             why="imageRepository.offline is true, and without it manifests are fetched from their URLs",
             mend="name a folder, or a bundle, that holds them; or take offline out",
         )
-    mirrors = {
-        str(prefix): mirror
-        for prefix, mirror in partial.section(images, "mirrors").items()
-        if isinstance(mirror, str)
-    }
-    gateway = bool(partial.texts(partial.section(sections, "gateway"), "clusters"))
-    yield from not_served(own_images(gateway=gateway), mirrors)
+    yield from not_served(named, mirrors)
 
 
 def not_served(images: Collection[str], mirrors: Mapping[str, str]) -> Iterator[Problem]:

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pydantic import Field, field_validator
 
 from releases.image_names import canonical
+from stacks.image_words import ImagePrefix
 from stacks.problems import refuse
 from stacks.sections import SecretReference, Section
-from stacks.vocabulary import FilePath, ImagePrefix
+from stacks.vocabulary import FilePath, Flag
 
 
 class DigestsSettings(Section):
@@ -68,7 +69,7 @@ class ImageRepositorySettings(Section):
             " given: all."
         ),
     )
-    offline: bool = Field(
+    offline: Flag = Field(
         default=False,
         title="Offline",
         description=(

@@ -11,6 +11,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from components.image_repository import PULL_SECRET
+from components.own_images import own_images
+from releases.catalog import API_SYNCAGENT_CRDS
 from releases.files import in_project
 from releases.image_names import ImageNameError, is_digest, parse
 from releases.images import ImageRules
@@ -21,8 +23,10 @@ from stacks.yaml_text import parse as parse_yaml
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from releases.prepare import PreparedRelease
     from stacks.image_settings import ImageRepositorySettings
     from stacks.partial import Entry
+    from stacks.settings import EnvironmentSettings
 
 _CREDENTIALS: Final = ("auth", "username", "identitytoken", "registrytoken")
 """Keys by which an entry of `auths` holds a credential; one without any only says that somebody logged in."""
@@ -90,6 +94,8 @@ def _authority(setting: str, root: Path, problems: list[Problem]) -> str | None:
         found = x509.load_pem_x509_certificates(text)
     except FileNotFoundError:
         why = "there is no such file"
+    except IsADirectoryError:
+        why = "it is a folder"
     except OSError as error:
         why, mend = f"it can't be read ({error.strerror})", "let its permissions allow it"
     except ValueError:
@@ -129,6 +135,8 @@ def _digests(setting: str, root: Path, problems: list[Problem]) -> dict[str, str
         document = parse_yaml(in_project(root, setting).read_text())
     except FileNotFoundError:
         wrong = [("there is no such file", _MAKE_ANEW.replace(" anew", ""))]
+    except IsADirectoryError:
+        wrong = [("it is a folder", "name the file in it that images lock wrote")]
     except OSError as error:
         wrong = [(f"it can't be read ({error.strerror})", "let its permissions allow it")]
     except (YamlError, UnicodeDecodeError) as error:
@@ -138,6 +146,42 @@ def _digests(setting: str, root: Path, problems: list[Problem]) -> dict[str, str
     place = key_path(["imageRepository", "digests", "path"])
     problems += [Problem(key=place, value=shown(setting), why=why, mend=mend) for why, mend in wrong]
     return dict(sorted(found.items()))
+
+
+def unpinned(
+    settings: EnvironmentSettings, images: Images, prepared: Mapping[str, Mapping[str, PreparedRelease]]
+) -> list[str]:
+    """Warn of images that the file of digests says nothing of: an upgrade brings new names.
+
+    Parameters
+    ----------
+    settings
+        The settings.
+    images
+        How images are named and pulled.
+    prepared
+        By compute cluster: the releases it gets, by name.
+
+    Returns
+    -------
+    list of str
+        One line with all of them, or none.
+    """
+    if settings.image_repository.digests is None:
+        return []
+    named: set[str] = set()
+    for releases in prepared.values():
+        named |= {image for release in releases.values() for image in release.contents.images}
+        if (agent := releases.get(API_SYNCAGENT_CRDS)) is not None:
+            named |= set(own_images(gateway=bool(settings.gateway.clusters), syncer_version=agent.version))
+    found = {name.tagged for name in map(parse, named) if name.digest is None}
+    if not (missing := sorted(found - images.rules.digests.keys())):
+        return []
+    why = f"it has no digest of {', '.join(missing)}: what runs is what a registry has under the name"
+    place = key_path(["imageRepository", "digests", "path"])
+    return [
+        str(Problem(key=place, value=shown(settings.image_repository.digests.path), why=why, mend=_MAKE_ANEW))
+    ]
 
 
 def _read_digests(document: object, found: dict[str, str]) -> list[tuple[str, str]]:

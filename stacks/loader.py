@@ -22,7 +22,7 @@ from stacks.backends import state_warnings
 from stacks.gateway_sources import GatewaySources, read_gateway
 from stacks.github_app import GitHubApp, read_github_app
 from stacks.image_checks import not_served
-from stacks.image_sources import Images, read_images, read_without_secrets
+from stacks.image_sources import Images, read_images, read_without_secrets, unpinned
 from stacks.kubeconfig_sources import Sources
 from stacks.kubeconfigs import Kubeconfig
 from stacks.mapping_releases import adaptation
@@ -186,7 +186,7 @@ def load(project: Path | None = None) -> LoadedEnvironment:
     prepared = _prepared(settings, images, root, folder, problems)
     if problems:
         raise SettingsError(problems)
-    for line in gateway.warnings():
+    for line in (*gateway.warnings(), *unpinned(settings, images, prepared)):
         pulumi.log.warn(line)
     environment = LoadedEnvironment(
         stack=stack,
@@ -283,6 +283,10 @@ def read_stack_file(path: Path, text: str | None = None) -> EnvironmentSettings:
             path, "it has no settings", "write them under config: (docs/configuration.md has an example)"
         )
     prefix = f"{PROJECT}:"
+    # Of a section that stands twice, the last one would win in silence.
+    if twice := [key for key in configuration if ":" not in key and f"{prefix}{key}" in configuration]:
+        why, mend = f"it stands twice, with and without {prefix}", "make one section of the two"
+        raise SettingsError(Problem(key=key_path([key]), value="", why=why, mend=mend) for key in twice)
     values = {
         key.removeprefix(prefix): value
         for key, value in configuration.items()
@@ -400,12 +404,10 @@ def _prepared(  # noqa: PLR0913 -- what is prepared, and three places
 def _of_release(error: ReleaseError | OSError, place: list[str], setting: str | None) -> Problem:
     if isinstance(error, OSError):
         return _of_file(error)
-    of_images = isinstance(error, ImageError)
+    if isinstance(error, ImageError):
+        place, setting = ["imageRepository", error.setting], None
     return Problem(
-        key=key_path(["imageRepository", "digests"] if of_images else place),
-        value=shown(setting) if setting and not of_images else "",
-        why=error.why,
-        mend=error.mend,
+        key=key_path(place), value=shown(setting) if setting else "", why=error.why, mend=error.mend
     )
 
 

@@ -36,10 +36,11 @@ _WEBHOOK_RESOURCES: Final = {
 }
 
 
-def adaptation(settings: PipelinesAsCodeSettings) -> Adaptation:
+def adaptation(environment: EnvironmentSettings) -> Adaptation:
     """Say what the settings change of its release."""
+    settings = environment.pipelines_as_code
     return Adaptation(
-        config_maps={SETTINGS: config(settings)},
+        config_maps={SETTINGS: config(environment)},
         deployments={
             CONTROLLER: DeploymentRules(
                 # Left alone by default, so that somebody's own scaling holds.
@@ -56,14 +57,15 @@ def adaptation(settings: PipelinesAsCodeSettings) -> Adaptation:
     )
 
 
-def config(settings: PipelinesAsCodeSettings) -> dict[str, str]:
+def config(environment: EnvironmentSettings) -> dict[str, str]:
     """Make what is set in its ConfigMap."""
+    settings = environment.pipelines_as_code
     return {
         "application-name": settings.application_name,
         "secret-auto-create": _flag(settings.git_credentials),
         "hub-url": settings.remote_tasks.hub_url,
         "hub-catalog-type": "artifacthub",
-        "remote-tasks": _flag(settings.remote_tasks.enabled),
+        "remote-tasks": _flag(settings.remote_tasks.enabled and not environment.lacks_a_hub),
         "error-log-snippet": _flag(settings.error_reports.log_snippet),
         "error-detection-from-container-logs": _flag(settings.error_reports.annotations),
         "error-detection-max-number-of-lines": str(settings.error_reports.lines),
@@ -78,13 +80,14 @@ def config(settings: PipelinesAsCodeSettings) -> dict[str, str]:
     }
 
 
-def on_openshift(settings: PipelinesAsCodeSettings) -> PacSetup | None:
+def on_openshift(environment: EnvironmentSettings) -> PacSetup | None:
     """Say the same where OpenShift's operator brings it; None where it is not wanted."""
+    settings = environment.pipelines_as_code
     if not settings.enabled:
         return None
     return PacSetup(
         # The operator knows nothing of what its release is changed to everywhere else.
-        settings={**config(settings), **CONFIG[SETTINGS]},
+        settings={**config(environment), **CONFIG[SETTINGS]},
         environment=_environment(settings),
         replicas=settings.listener.replicas,
         resources={CONTROLLER: _resources(settings.listener), WATCHER: _resources(settings.watcher)},

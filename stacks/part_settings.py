@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from stacks.problems import refuse
 from stacks.sections import Section
-from stacks.vocabulary import LabelKey, LabelValue, NamespaceOnCluster, Quantity, amount
+from stacks.vocabulary import Flag, LabelKey, LabelValue, NamespaceOnCluster, Quantity, amount
 
 Replicas = Annotated[int, Field(strict=True, ge=1, le=5)]
 
@@ -50,7 +50,7 @@ class SyncerSettings(PodSizeSettings):
 class MonitoringSettings(Section):
     """What a cluster's Prometheus operator is told."""
 
-    enabled: bool = Field(
+    enabled: Flag = Field(
         default=False,
         title="Enabled",
         description="Whether ServiceMonitors are made; the clusters need the Prometheus operator.",

@@ -8,12 +8,15 @@ from stacks.part_settings import PodSizeSettings, Replicas
 from stacks.problems import refuse
 from stacks.provider_words import ConsoleUrl, DisplayName, ProviderUrl
 from stacks.sections import SecretSource, Section
-from stacks.vocabulary import Cidr
+from stacks.vocabulary import Cidr, Flag
 
 RunCount = Annotated[int, Field(strict=True, ge=1, le=1_000)]
 
 GITHUB_API: Final = "https://api.github.com"
 """The API of github.com."""
+
+PUBLIC_HUB: Final = "https://artifacthub.io"
+"""The hub that everybody shares."""
 
 
 class GitHubAppSettings(Section):
@@ -60,13 +63,13 @@ class KeptRunsSettings(Section):
 class RemoteTasksSettings(Section):
     """Tasks that a pipeline in Git names and that are put into its run."""
 
-    enabled: bool = Field(
+    enabled: Flag = Field(
         default=True,
         title="Enabled",
         description="Whether tasks are put in: from the repository itself, from URLs and from the hub.",
     )
     hub_url: ProviderUrl = Field(
-        default="https://artifacthub.io",
+        default=PUBLIC_HUB,
         title="Hub",
         description="Artifact Hub from which tasks come that are given by their name alone.",
     )
@@ -75,12 +78,12 @@ class RemoteTasksSettings(Section):
 class ErrorReportsSettings(Section):
     """What of a failed run's logs is shown at the Git provider, where others may read it."""
 
-    log_snippet: bool = Field(
+    log_snippet: Flag = Field(
         default=False,
         title="Log snippet",
         description="Whether the last lines of the failed task's log are shown.",
     )
-    annotations: bool = Field(
+    annotations: Flag = Field(
         default=False,
         title="Annotations",
         description="Whether errors found in logs become notes in the code; with the GitHub App alone.",
@@ -116,12 +119,12 @@ class ConsoleSettings(Section):
 class CancelInProgressSettings(Section):
     """Whether a new event ends the runs of the one before; a pipeline in Git may say otherwise."""
 
-    pull_requests: bool = Field(
+    pull_requests: Flag = Field(
         default=False,
         title="Pull requests",
         description="Whether runs of a pull request are cancelled when it is updated.",
     )
-    pushes: bool = Field(
+    pushes: Flag = Field(
         default=False,
         title="Pushes",
         description="Whether runs of a branch are cancelled when it is pushed to again.",
@@ -143,7 +146,7 @@ class WatcherSettings(PodSizeSettings):
 class PipelinesAsCodeSettings(Section):
     """Pipelines as Code on the clusters."""
 
-    enabled: bool = Field(
+    enabled: Flag = Field(
         default=False,
         title="Enabled",
         description="Whether each cluster gets it, and tenants can connect their repositories.",
@@ -184,7 +187,7 @@ class PipelinesAsCodeSettings(Section):
         title="Remote tasks",
         description="Tasks that a pipeline in Git names and that are put into its run.",
     )
-    git_credentials: bool = Field(
+    git_credentials: Flag = Field(
         default=True,
         title="Git credentials",
         description="Whether each run gets a Secret with which it can clone its repository.",
@@ -199,17 +202,17 @@ class PipelinesAsCodeSettings(Section):
         title="Cancel in progress",
         description="Whether a new event ends the runs of the one before.",
     )
-    skip_pushes_of_pull_requests: bool = Field(
+    skip_pushes_of_pull_requests: Flag = Field(
         default=True,
         title="Skip pushes of pull requests",
         description="Whether a push makes no run where a pull request has the same commit.",
     )
-    remember_ok_to_test: bool = Field(
+    remember_ok_to_test: Flag = Field(
         default=False,
         title="Remember ok-to-test",
         description="Whether a stranger's pull request, once allowed, runs again on each push unasked.",
     )
-    accept_unsigned_gitea: bool = Field(
+    accept_unsigned_gitea: Flag = Field(
         default=False,
         title="Accept unsigned Gitea",
         description=(

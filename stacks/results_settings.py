@@ -9,7 +9,7 @@ from components.exposure import ResultsExposure
 from stacks.gateway_settings import ChosenNodePort, Port
 from stacks.problems import refuse
 from stacks.sections import SecretReference, Section
-from stacks.vocabulary import Certificates, HostName, Quantity, ResourceName
+from stacks.vocabulary import Certificates, Flag, HostName, Quantity, ResourceName
 
 _DATABASE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 
@@ -43,7 +43,7 @@ class ResultsLogsSettings(Section):
 class ResultsSettings(Section):
     """Tekton Results, by which tenants' users see the TaskRuns and logs of their runs."""
 
-    enabled: bool = Field(
+    enabled: Flag = Field(
         default=False,
         title="Enabled",
         description="Whether each cluster gets Tekton Results; then each has its own results, too.",

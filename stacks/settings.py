@@ -11,7 +11,7 @@ from stacks.argocd_settings import ArgoCdSettings, GitopsSettings
 from stacks.gateway_settings import EventsSettings, GatewaySettings
 from stacks.image_settings import ImageRepositorySettings
 from stacks.part_settings import MonitoringSettings, SyncerSettings
-from stacks.pipelines_as_code_settings import PipelinesAsCodeSettings
+from stacks.pipelines_as_code_settings import PUBLIC_HUB, PipelinesAsCodeSettings
 from stacks.problems import refuse
 from stacks.results_settings import ClusterResultsSettings
 from stacks.sections import Section
@@ -26,8 +26,10 @@ from stacks.vocabulary import (
     Distribution,
     EnvironmentVariable,
     FilePath,
+    Flag,
     Incarnation,
     OutputName,
+    PlainFlag,
     PoolName,
     Quantity,
     ReleaseName,
@@ -144,7 +146,7 @@ class PoolSettings(Section):
         title="Overcommit",
         description="How many times the capacity (factor) the tenants' quotas may add up to.",
     )
-    canary: bool = Field(
+    canary: Flag = Field(
         default=False,
         title="Canary",
         description=("Whether releases change on the pool's clusters first; where that fails, nowhere else."),
@@ -306,7 +308,7 @@ class EnvironmentSettings(Section):
         title="Releases",
         description="Third-party releases: which versions, and where their manifests come from.",
     )
-    deletion_protection: bool = Field(
+    deletion_protection: PlainFlag = Field(
         default=True,
         title="Deletion protection",
         description="Refuse to delete workspaces, API exports and tenants' namespaces.",
@@ -326,6 +328,13 @@ class EnvironmentSettings(Section):
     def tenants_path(self) -> str:
         """Path of the workspace with the tenants' workspaces."""
         return f"{self.service_path}:{TENANTS}"
+
+    @property
+    def lacks_a_hub(self) -> bool:
+        """Whether Pipelines as Code would ask the public hub for tasks, and the environment is offline."""
+        ours = self.pipelines_as_code
+        public = ours.remote_tasks.enabled and ours.remote_tasks.hub_url == PUBLIC_HUB
+        return ours.enabled and public and self.image_repository.offline
 
     def kubeconfigs(self) -> list[tuple[tuple[str, ...], KubeconfigSettings]]:
         """List the kubeconfigs: kcp's, then the compute clusters' by name.

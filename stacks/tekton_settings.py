@@ -5,10 +5,11 @@ from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
 
+from stacks.image_words import ImagePrefix
 from stacks.problems import refuse
 from stacks.results_settings import ResultsSettings
 from stacks.sections import SecretReference, Section
-from stacks.vocabulary import Cidr, ImagePrefix, NamespaceOnCluster, Quantity, amount
+from stacks.vocabulary import Cidr, Flag, NamespaceOnCluster, Quantity, amount
 
 Seconds = Annotated[int, Field(strict=True, ge=1, le=3_600)]
 
@@ -64,7 +65,7 @@ class TektonDefaultsSettings(Section):
         title="Most matrix combinations",
         description="Most TaskRuns (number) that one matrix may fan out to.",
     )
-    automount_service_account_token: bool = Field(
+    automount_service_account_token: Flag = Field(
         default=False,
         title="Automount service account token",
         description="Whether a run's pods get their account's credential for the cluster unasked.",
@@ -118,17 +119,17 @@ class TektonFeaturesSettings(Section):
         title="Largest result",
         description="Most bytes that one result may have; only with resultsFrom: sidecar-logs.",
     )
-    keep_pod_on_cancel: bool = Field(
+    keep_pod_on_cancel: Flag = Field(
         default=False,
         title="Keep pod on cancel",
         description="Whether the pods of a cancelled run stay, so that their logs can still be read.",
     )
-    read_only_root_filesystem: bool = Field(
+    read_only_root_filesystem: Flag = Field(
         default=False,
         title="Read-only root file system",
         description="Whether steps can write nowhere but to their volumes; many images can't run that way.",
     )
-    require_known_hosts: bool = Field(
+    require_known_hosts: Flag = Field(
         default=False,
         title="Require known hosts",
         description="Refuse SSH credentials for Git that don't name their host's key.",
@@ -144,7 +145,7 @@ class TektonFeaturesSettings(Section):
 class ResolverSettings(Section):
     """A resolver that is on unless it is switched off."""
 
-    enabled: bool = Field(default=True, title="Enabled", description="Whether tenants may use it.")
+    enabled: Flag = Field(default=True, title="Enabled", description="Whether tenants may use it.")
 
 
 class TimedResolverSettings(ResolverSettings):
@@ -158,7 +159,7 @@ class TimedResolverSettings(ResolverSettings):
 class HttpResolverSettings(Section):
     """The resolver that fetches from any URL."""
 
-    enabled: bool = Field(default=False, title="Enabled", description="Whether tenants may use it.")
+    enabled: Flag = Field(default=False, title="Enabled", description="Whether tenants may use it.")
     timeout_seconds: Seconds = Field(
         default=60, title="Timeout", description="Seconds after which a fetch is given up."
     )
@@ -167,7 +168,7 @@ class HttpResolverSettings(Section):
 class ClusterResolverSettings(Section):
     """The resolver that reads pipelines from namespaces of the cluster, with rights to read them all."""
 
-    enabled: bool = Field(default=False, title="Enabled", description="Whether tenants may use it.")
+    enabled: Flag = Field(default=False, title="Enabled", description="Whether tenants may use it.")
     namespaces: tuple[NamespaceOnCluster, ...] = Field(
         default=(),
         title="Namespaces",
@@ -286,7 +287,7 @@ class TektonControllerSettings(Section):
 class TriggersSettings(Section):
     """Tekton Triggers, for what lies on the clusters themselves."""
 
-    enabled: bool = Field(
+    enabled: Flag = Field(
         default=False, title="Enabled", description="Whether each cluster gets Tekton Triggers."
     )
 
@@ -294,7 +295,7 @@ class TriggersSettings(Section):
 class ChainsSettings(Section):
     """Tekton Chains, which signs what runs did."""
 
-    enabled: bool = Field(
+    enabled: Flag = Field(
         default=False, title="Enabled", description="Whether each cluster gets Tekton Chains."
     )
     signing_key: SecretReference | None = Field(

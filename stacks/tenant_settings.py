@@ -2,8 +2,9 @@
 
 from typing import Final
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
+from components.tenant_manifests import CPU_REQUEST, MEMORY_LIMIT
 from components.tenant_network import is_metadata
 from stacks.problems import refuse
 from stacks.sections import Section, SubjectsSettings
@@ -12,6 +13,7 @@ from stacks.vocabulary import (
     ClusterName,
     Count,
     Egress,
+    Flag,
     Incarnation,
     NamespaceName,
     OnSuspension,
@@ -21,10 +23,18 @@ from stacks.vocabulary import (
     Sha256,
     WorkspaceName,
     WorkspacePath,
+    amount,
 )
 
 KEPT_SHARE: Final = 2
 """Finished runs take one part in so many of the stored ones at most, so that new ones find room."""
+
+_LEAST: Final = {
+    "cpu": (CPU_REQUEST, "as much a container requests that states nothing, so no pod could start"),
+    "memory": (MEMORY_LIMIT, "as much is the limit of a container that states none, so no pod could start"),
+    "storage": ("1Mi", "no PersistentVolumeClaim asks for so little"),
+}
+"""Of a quota, what there must be at least, and why."""
 
 
 class RoleSettings(SubjectsSettings):
@@ -90,6 +100,19 @@ class QuotaSettings(Section):
             "Sum of what PersistentVolumeClaims request (bytes), in each of the tenant's namespaces."
         ),
     )
+
+    @field_validator(*_LEAST)
+    @classmethod
+    def _enough(cls, value: str, info: ValidationInfo) -> str:
+        least, why = _LEAST[str(info.field_name)]
+        given = amount(value)
+        # Without any storage a tenant does very well.
+        if given < amount(least) and (given or info.field_name != "storage"):
+            number = value.removesuffix("m")
+            meant = f"{number}{'Gi' if number == value else 'Mi'}"
+            fits = info.field_name != "cpu" and number[-1].isdecimal() and amount(meant) >= amount(least)
+            refuse(f"less than {least}: {why}", f"did you mean {meant}?" if fits else f"use {least} or more")
+        return value
 
 
 class NetworkSettings(Section):
@@ -209,7 +232,7 @@ class TenantSettings(Section):
         title="Repositories",
         description="URLs (https) of the Git repositories whose events are the tenant's.",
     )
-    suspended: bool = Field(
+    suspended: Flag = Field(
         default=False,
         title="Suspended",
         description=(

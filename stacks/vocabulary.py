@@ -7,7 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from components.tenant_manifests import QUOTA_NAMESPACE
 from releases.catalog import catalog
@@ -52,7 +52,6 @@ _REPOSITORY_URL: Final = re.compile(
     rf"https://{_HOST}(:\d{{1,5}})?(/[A-Za-z0-9._~-]+){{2,}}/?", re.IGNORECASE
 )
 _HTTPS_PORT: Final = re.compile(r":0*443$")
-_IMAGE_PREFIX: Final = re.compile(rf"{_HOST}(:\d{{1,5}})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*")
 _BRANCH_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
 _FOLDER_PATH: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
 _LABEL_KEY: Final = re.compile(
@@ -245,6 +244,11 @@ def _file_path(value: str) -> str:
     return value
 
 
+def _plain_flag(value: object) -> object:
+    # `pulumi config set KEY true` writes a text, and the engine hands every plain value over as one.
+    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+
+
 def _environment_variable(value: str) -> str:
     if not _ENVIRONMENT_VARIABLE.fullmatch(value):
         refuse(
@@ -280,15 +284,6 @@ def _repository_url(value: str) -> str:
         )
     if {".", ".."} & {*value.split("/")}:
         refuse("its path has . or .. in it, which stand for other folders", "write the path itself")
-    return value
-
-
-def _image_prefix(value: str) -> str:
-    if not _IMAGE_PREFIX.fullmatch(value):
-        refuse(
-            "not a registry with an optional path",
-            "write it without scheme, tag or last slash, such as registry.example.com/mirror",
-        )
     return value
 
 
@@ -452,6 +447,8 @@ ServiceAccountName = Annotated[
 Sha256 = Annotated[str, AfterValidator(_sha256), _text(_SHA256, "0" * 64)]
 SecretKey = Annotated[str, AfterValidator(_secret_key), _text(_SECRET_KEY, "kcpKubeconfig")]
 FilePath = Annotated[str, AfterValidator(_file_path), _text(r".+", "secrets/east-1.kubeconfig")]
+Flag = Annotated[bool, Field(strict=True)]
+PlainFlag = Annotated[Flag, BeforeValidator(_plain_flag)]
 Count = Annotated[int, Field(strict=True, ge=1, le=COUNT_MAX)]
 Incarnation = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
 EnvironmentVariable = Annotated[
@@ -468,9 +465,6 @@ RepositoryUrl = Annotated[
     _text(
         r"[hH][tT][tT][pP][sS]://[^/@?#\s]+(/[A-Za-z0-9._~-]+){2,}/?", "https://git.example.com/team-a/app"
     ),
-]
-ImagePrefix = Annotated[
-    str, AfterValidator(_image_prefix), _text(_IMAGE_PREFIX, "registry.example.com/mirror")
 ]
 BranchName = Annotated[str, AfterValidator(_branch_name), _text(_BRANCH_NAME, "main")]
 FolderPath = Annotated[str, AfterValidator(_folder_path), _text(_FOLDER_PATH, "clusters")]

@@ -41,12 +41,13 @@ if TYPE_CHECKING:
 
 HOME = "root:demo"
 RUNS = "pipelineruns.tekton.dev"
-USERS = ("alice", "dan", "victor", "mallory")
+USERS = ("alice", "dan", "gina", "victor", "mallory")
+GROUPS = {"gina": "team"}
 QUOTA = TenantQuota(pipeline_runs=100, cpu="2", memory="4Gi", pods=10, storage="10Gi")
 ROBOT = Subject(kind="ServiceAccount", name="robot", namespace="ci")
 ACCESS = TenantAccess(
     admins=(Subject(kind="User", name="alice"),),
-    developers=(Subject(kind="User", name="dan"), ROBOT),
+    developers=(Subject(kind="User", name="dan"), Subject(kind="Group", name="team"), ROBOT),
     viewers=(Subject(kind="User", name="victor"),),
 )
 
@@ -146,7 +147,7 @@ def _inherited() -> dict[str, str]:
 @pytest.fixture(scope="module")
 def workspaces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     require_binaries("kubectl")
-    with kcp_server(tmp_path_factory.mktemp("kcp"), USERS) as server:
+    with kcp_server(tmp_path_factory.mktemp("kcp"), USERS, GROUPS) as server:
         yield Home(server, tmp_path_factory.mktemp("client"))
 
 
@@ -174,6 +175,7 @@ def test_each_role_may_what_it_says_and_a_stranger_nothing(home: Home) -> None:
     wanted = {
         "victor": {"runs"},
         "dan": {"runs", "new runs", "secrets"},
+        "gina": {"runs", "new runs", "secrets"},
         "alice": {"runs", "new runs", "secrets", "bindings"},
         "mallory": set(),
     }
@@ -337,6 +339,61 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
         running.create(f"{admission}/validatingadmissionpolicies", suspension_policy())
         running.create(f"{admission}/validatingadmissionpolicybindings", suspension_binding())
         yield running
+
+
+def test_the_cluster_holds_a_tenants_pods_and_claims_to_what_its_entry_says(cluster: ControlPlane) -> None:
+    name = f"held-{uuid.uuid4().hex[:8]}"
+    parts = namespace_objects(
+        tenant=name,
+        workspace_path=f"root:{name}",
+        kcp_namespace="ci",
+        namespace_name=name,
+        quota=QUOTA,
+        network=TenantNetwork(),
+    )
+    cluster.create("/api/v1/namespaces", parts["namespace"])
+    space = f"/api/v1/namespaces/{name}"
+    kinds = {"quota": "resourcequotas", "limits": "limitranges", "account": "serviceaccounts"}
+    for part, plural in kinds.items():
+        cluster.create(f"{space}/{plural}", parts[part])
+    account = parts["account"]["metadata"]["name"]
+
+    def pod(**container: Any) -> dict[str, Any]:  # noqa: ANN401 -- any part of a container
+        spec = {"serviceAccountName": account, "containers": [{"name": "a", "image": "x", **container}]}
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": spec}
+
+    def claim(size: str) -> dict[str, Any]:
+        spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}
+        return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "a"}, "spec": spec}
+
+    def tried(plural: str, manifest: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        return cluster.request("POST", f"{space}/{plural}?dryRun=All", manifest)
+
+    def counted() -> bool:
+        status, answer = cluster.request("GET", f"{space}/resourcequotas/running")
+        return status == 200 and "hard" in answer.get("status", {})
+
+    # The quota is in force once its controller has counted.
+    until(counted, "the quota is counted")
+    [made] = tried("pods", pod())[1]["spec"]["containers"]
+    assert made["resources"] == {
+        "limits": {"memory": "512Mi"},
+        "requests": {"cpu": "50m", "memory": "64Mi"},
+    }
+    assert tried("persistentvolumeclaims", claim(QUOTA.storage))[0] == 201
+    for plural, manifest, why in (
+        (
+            "persistentvolumeclaims",
+            claim("11Gi"),
+            "exceeded quota: running, requested: requests.storage=11Gi",
+        ),
+        ("pods", pod(resources={"limits": {"memory": "5Gi"}}), "requested: limits.memory=5Gi"),
+        ("pods", pod(resources={"requests": {"cpu": "3"}}), "requested: requests.cpu=3"),
+        ("pods", pod(securityContext={"capabilities": {"add": ["SYS_ADMIN"]}}), "violates PodSecurity"),
+    ):
+        status, answer = tried(plural, manifest)
+        assert status == 403, (manifest, answer)
+        assert why in answer["message"]
 
 
 def test_the_cluster_refuses_new_runs_of_a_suspended_tenant_alone_and_lets_tasks_go_on(

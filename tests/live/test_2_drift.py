@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
 
-from tests.support.live import kubectl, pulumi, resources
+import pytest
 
+from tests.support.live import ROOT, TENANT_WORKSPACE, Done, in_workspace, kubectl, pulumi, resources, run
+
+STACK_FILE = ROOT / "Pulumi.dev.yaml"
 SYNCER = ("deployment/api-syncagent", "--namespace=pipeline-service-syncer")
 
 
@@ -27,4 +32,44 @@ def test_drifted_and_deleted_objects_are_restored() -> None:
     assert kubectl("local-b", "get", *SYNCER, "--output=jsonpath={.spec.replicas}").out == "1"
     kubectl("local-a", "get", quota, f"--namespace={namespace}")
     assert resources().keys() == before.keys()
+    pulumi("preview", "--expect-no-changes")
+
+
+def drift(*arguments: str) -> Done:
+    return run(sys.executable, "-m", "operations", "drift", "--stack", "dev", *arguments, check=False)
+
+
+@pytest.fixture
+def _committed() -> Iterator[None]:
+    """Put the stack file back, and what is deployed with it."""
+    committed = STACK_FILE.read_text()
+    try:
+        yield
+    finally:
+        STACK_FILE.write_text(committed)
+        pulumi("up", "--yes", "--skip-preview")
+
+
+@pytest.mark.usefixtures("_committed")
+def test_what_drifted_inside_a_tenants_workspace_is_found_and_mended() -> None:
+    ours = ("--selector=app.kubernetes.io/part-of=pipeline-service", "--output=name")
+    bindings = in_workspace(TENANT_WORKSPACE, "get", "clusterrolebindings", *ours).out.split()
+    lost = next(name for name in bindings if "viewer" in name)
+    in_workspace(TENANT_WORKSPACE, "delete", lost)
+
+    found = drift()
+
+    assert found.status == 3, found
+    about_tenants = found.out[found.out.index("tenants.demo: ") :].splitlines()
+    assert about_tenants[0].endswith("1 object differs")
+    assert lost.rpartition("/")[2] in about_tenants[1]
+    assert found.out.count("differ") == 1, "something else drifted, too"
+
+    mended = drift("--mend")
+    assert mended.status == 0, mended
+    assert "+      incarnation: 1" in mended.out
+    pulumi("up", "--yes", "--skip-preview")
+
+    in_workspace(TENANT_WORKSPACE, "get", lost)
+    assert drift().status == 0
     pulumi("preview", "--expect-no-changes")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+import yaml
 
 from components.names import tenant_namespace
 from local.processes import wait_until
@@ -103,6 +106,28 @@ spec: {reference: {export: {path: "root:pipeline-service:compute", name: local-b
         refused = in_workspace(f"{TENANTS}:{own}", *asked, user=user, check=False, stdin=binding)
         assert refused.status != 0
         assert "forbidden" in refused.err.lower()
+
+
+def test_what_a_tenants_pods_reach_is_what_its_egress_says() -> None:
+    # Something outside of the cluster that any pod can reach: kcp.
+    kcp = urlsplit(json.loads(pulumi("stack", "output", "--json").out)["kcp"]["url"])
+    connects = f"nc -w 5 {kcp.hostname} {kcp.port} </dev/null"
+
+    def ends(network: dict[str, object]) -> str:
+        document = yaml.safe_load(STACK_FILE.read_text())
+        document["config"]["pipeline-service:tenants"]["team-b"]["network"] = network
+        STACK_FILE.write_text(yaml.safe_dump(document, sort_keys=False))
+        local("up")
+        return finished("team-b", start("carol", "team-b", connects))
+
+    before = STACK_FILE.read_text()
+    try:
+        assert ends({}) == "Succeeded"
+        assert ends({"egress": "closed"}) == "Failed"
+        assert ends({"egress": "closed", "allowedEgress": [f"{kcp.hostname}/32"]}) == "Succeeded"
+    finally:
+        STACK_FILE.write_text(before)
+        local("up")
 
 
 def test_work_over_the_running_quota_waits_visibly_and_then_runs_while_others_go_on() -> None:

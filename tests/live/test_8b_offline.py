@@ -1,14 +1,16 @@
 """A cluster that reaches one registry alone, which asks for a password and has an authority of its own.
 
-No image is imported into its node: what runs there was pulled from that registry, by the mirrors, digests and
-pull secret of the stack.
+The registry is filled from a bundle, which also holds the manifests. No image is imported into the cluster's
+node: what runs there was pulled from that registry, by the mirrors, digests and pull secret of the stack.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
+import tarfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,7 +24,7 @@ from tests.support.live import TENANT_WORKSPACE
 from tests.support.on_demand import ON_DEMAND
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 # The first test brings the whole site up.
@@ -30,6 +32,9 @@ pytestmark = [ON_DEMAND, pytest.mark.timeout(2400)]
 
 HOME = tenant_namespace(TENANT_WORKSPACE, "default")
 SOURCES = ("cgr.dev", "docker.io", "ghcr.io", "mcr.microsoft.com")
+WINDOWS_REGISTRY = "mcr.microsoft.com"
+WINDOWS = f"--without={WINDOWS_REGISTRY}"
+"""Tekton's image for Windows, which no pod uses."""
 
 
 class Site(Checkout):
@@ -38,6 +43,17 @@ class Site(Checkout):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, {"IMAGES": "registry"})
         self.configure(lambda config: config["pipeline-service:computeClusters"].pop("local-b"))
+
+    def set(self, section: str, value: Mapping[str, Any]) -> None:
+        self.configure(lambda config: config.update({f"pipeline-service:{section}": value}))
+
+    def operations(self, *arguments: str, check: bool = True) -> str:
+        return self.run(sys.executable, "-m", "operations", *arguments, check=check)
+
+    def access(self, address: str) -> tuple[str, str]:
+        """Give the options by which skopeo, and what runs it, gets into the registry."""
+        registry = self.layout.registry
+        return f"--authfile={registry / 'config.json'}", f"--cert-dir={registry / 'certs.d' / address}"
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         return self.run("kubectl", "--context=local-a", *arguments, stdin=stdin)
@@ -55,6 +71,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, str]]
         made.use_shell()
         credentials = made.layout.registry / "config.json"
         [address] = json.loads(credentials.read_text())["auths"]
+        bundle = carry_over(made, address)
         mirrors = {source: f"{address}/{source}" for source in SOURCES}
         section: dict[str, Any] = {
             "mirrors": mirrors,
@@ -62,15 +79,16 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, str]]
             "certificateAuthority": {"path": ".local/registry/pki/ca.crt"},
             "offline": True,
         }
-        made.configure(lambda config: config.update({"pipeline-service:imageRepository": section}))
-        access = (f"--authfile={credentials}", f"--cert-dir={made.layout.registry / 'certs.d' / address}")
-        operations = (sys.executable, "-m", "operations", "images", "lock", "--stack=dev")
-        made.run(*operations, "--without=mcr.microsoft.com", "--out=images.lock.yaml", *access)
+        made.set("releases", {"bundle": bundle})
+        made.set("imageRepository", section)
+        made.operations(
+            "images", "lock", "--stack=dev", WINDOWS, "--out=images.lock.yaml", *made.access(address)
+        )
         section |= {
             "digests": {"path": "images.lock.yaml"},
             "pullSecret": {"secret": "registryCredentials"},
         }
-        made.configure(lambda config: config.update({"pipeline-service:imageRepository": section}))
+        made.set("imageRepository", section)
         made.run("pulumi", "config", "set", "--secret", "registryCredentials", stdin=credentials.read_text())
         made.local("up")
         yield made, address
@@ -78,6 +96,40 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, str]]
         down = made.local("down")
     assert owned(made.layout.identity) == {}, down
     assert not made.layout.local.exists()
+
+
+def carry_over(made: Site, address: str) -> str:
+    """Fill an empty registry from a bundle, by the steps of docs/images.md; give the bundle's file.
+
+    The registry that the images are saved from is the same one, before it is emptied.
+    """
+    listed = "listed.tar.gz"
+    made.operations("releases", "bundle", "--stack=dev", f"--out={listed}")
+    with tarfile.open(made.folder / listed) as archive:
+        content = archive.extractfile("images.txt")
+        assert content is not None
+        images = [name for name in content.read().decode().split() if not name.startswith(WINDOWS_REGISTRY)]
+    saved = made.folder / "saved"
+    saved.mkdir()
+    authfile, certificates = made.access(address)
+    for number, image in enumerate(images):
+        target = f"oci-archive:{saved / str(number)}.tar:{image}"
+        made.run(
+            "skopeo", "copy", authfile, f"--src-{certificates[2:]}", f"docker://{address}/{image}", target
+        )
+    bundle = "bundle.tar.gz"
+    made.operations("releases", "bundle", "--stack=dev", f"--images={saved}", WINDOWS, f"--out={bundle}")
+
+    shutil.rmtree(made.layout.registry / "data" / "docker")
+    shutil.rmtree(saved)
+    lock = ("images", "lock", "--stack=dev", WINDOWS, "--out=none.yaml", *made.access(address))
+    made.set("imageRepository", {"mirrors": {source: f"{address}/{source}" for source in SOURCES}})
+    assert "manifest unknown" in made.operations(*lock, check=False), "the registry is not empty"
+
+    # Of the lock it can say nothing here: what the environment builds itself is not what was published.
+    assert "bundle's index" not in made.operations("releases", "verify", bundle, check=False)
+    made.operations("images", "push", f"--from={bundle}", f"--to={address}", *made.access(address))
+    return bundle
 
 
 def test_the_demo_runs_and_all_that_runs_is_of_the_registry_and_pinned(site: tuple[Site, str]) -> None:

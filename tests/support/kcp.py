@@ -6,12 +6,14 @@ import base64
 import contextlib
 import http.client
 import json
+import os
 import signal
 import ssl
 import subprocess
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 import yaml
@@ -21,7 +23,7 @@ from tests.support.apiserver import require_binaries
 from tests.support.ports import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 START_SECONDS = 240.0
@@ -29,6 +31,7 @@ STOP_SECONDS = 30.0
 STARTS = 3
 READY_SECONDS = 60
 KUBECTL_SECONDS = 120
+NO_GROUPS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass
@@ -183,7 +186,9 @@ class KcpClient:
 
 
 @contextlib.contextmanager
-def kcp_server(directory: Path, users: Sequence[str] = ()) -> Iterator[KcpServer]:
+def kcp_server(
+    directory: Path, users: Sequence[str] = (), groups: Mapping[str, str] = NO_GROUPS
+) -> Iterator[KcpServer]:
     """Run a kcp.
 
     Parameters
@@ -192,6 +197,8 @@ def kcp_server(directory: Path, users: Sequence[str] = ()) -> Iterator[KcpServer
         For its files and log.
     users : sequence of str
         Users beside the administrator; the token of each is its name with "-token".
+    groups : mapping of str to str
+        The group of those of them that are in one.
 
     Yields
     ------
@@ -203,7 +210,7 @@ def kcp_server(directory: Path, users: Sequence[str] = ()) -> Iterator[KcpServer
     server = KcpServer(directory, f"https://127.0.0.1:{port}")
     log = directory / "kcp.log"
     tokens = directory / "tokens.csv"
-    tokens.write_text("".join(f"{user}-token,{user},{user}\n" for user in users))
+    tokens.write_text("".join(f"{user}-token,{user},{user},{groups.get(user, '')}\n" for user in users))
 
     def start() -> subprocess.Popen[bytes]:
         with log.open("ab") as output:
@@ -222,6 +229,8 @@ def kcp_server(directory: Path, users: Sequence[str] = ()) -> Iterator[KcpServer
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                # For its data races, as in the embedded environment (docs/adr/0004-embedded-environment.md).
+                env={**os.environ, "GOMAXPROCS": "1"},
             )
 
     etcd_port, etcd_peer_port = free_port(), free_port()

@@ -109,8 +109,34 @@ def test_what_kubectl_refuses_is_told_in_one_line_with_the_servers_name(folder: 
         servers(folder, path="x").cluster("east").objects("pods")
 
 
+@pytest.mark.parametrize(
+    ("printed", "said"),
+    [
+        ("E1126 06:00:00.1 7 memcache.go:265] x\nE1126 06:00:00.2 7 memcache.go:265] x\nrefused", "refused"),
+        ("E1126 06:00:00.1 7 memcache.go:265] x", "E1126 06:00:00.1 7 memcache.go:265] x"),
+        ("", "exit 1"),
+    ],
+)
+def test_of_what_kubectl_logs_on_its_way_nothing_is_told_unless_it_says_nothing_else(
+    folder: Path, printed: str, said: str
+) -> None:
+    (folder / "east.kubeconfig").write_text(json.dumps(kubeconfig("t")))
+    (folder / "printed").write_text(printed)
+    program(folder, "kubectl", KUBECTL.format(folder=folder, then=f"cat {folder}/printed >&2; exit 1"))
+    with pytest.raises(OperationError) as caught:
+        servers(folder, path="x").cluster("east").objects("pods")
+    assert str(caught.value).startswith(f"cluster east: kubectl get failed ({said}); mend that")
+
+
 def test_a_kubeconfig_that_is_none_is_told_by_its_target_and_not_shown(folder: Path) -> None:
     (folder / "kcp.kubeconfig").write_text("token: t0ken")
-    with pytest.raises(OperationError, match=r"^kcp: the kubeconfig has no current-context") as caught:
+    with pytest.raises(
+        OperationError, match=r"^kcp \(kcp\.kubeconfig\): the kubeconfig has no cur"
+    ) as caught:
         servers(folder, path="kcp.kubeconfig").workspace("root:a")
     assert "t0ken" not in str(caught.value)
+    last = folder / ".run" / "dev" / "kubeconfigs" / "kcp.kubeconfig"
+    last.parent.mkdir(parents=True)
+    last.touch()
+    with pytest.raises(OperationError, match=r"^kcp \(\.run/dev/kubeconfigs/kcp\.kubeconfig\): .* is empty"):
+        servers(folder, path="kcp.kubeconfig").workspace("root:a")

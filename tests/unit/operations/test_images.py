@@ -67,6 +67,11 @@ def archive_of(path: Path, index: str, document: object) -> Path:
     return path
 
 
+def pod(*images: str) -> dict[str, Any]:
+    containers = [{"image": image} for image in images]
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": containers}}
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A project with one cluster, whose releases name two images."""
@@ -74,10 +79,10 @@ def project(tmp_path: Path) -> Path:
     (folder / "releases").mkdir(parents=True)
     shutil.copy(PROJECT / "Pulumi.yaml", folder)
     maps = config_maps()
-    containers = [{"image": "ghcr.io/t/a:v1"}, {"image": f"ghcr.io/t/pinned:v1@{DIGEST}"}]
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": containers}}
     tekton = f"tekton-pipelines-{find('tekton-pipelines').version}.yaml"
-    (folder / "releases" / tekton).write_text(yaml.safe_dump_all([*maps, pod]))
+    (folder / "releases" / tekton).write_text(
+        yaml.safe_dump_all([*maps, pod("ghcr.io/t/a:v1", f"ghcr.io/t/pinned:v1@{DIGEST}")])
+    )
     agent = f"api-syncagent-crds-{find('api-syncagent-crds').version}.yaml"
     (folder / "releases" / agent).write_text(yaml.safe_dump_all(maps[:1]))
     config = {
@@ -143,6 +148,30 @@ def test_images_go_where_the_mirrors_of_a_stack_say(tmp_path: Path, project: Pat
     assert len(calls(skopeo)) == 1, "nothing is pushed before everything has a place"
 
 
+def test_two_images_that_the_mirrors_send_to_one_place_are_refused(
+    tmp_path: Path, project: Path, skopeo: Path
+) -> None:
+    stack = project / "Pulumi.test.yaml"
+    document = yaml.safe_load(stack.read_text())
+    mirrors = {"ghcr.io": "m.example/all", "quay.io": "m.example/all", "docker.io": "m.example/hub"}
+    document["config"]["pipeline-service:imageRepository"]["mirrors"] = mirrors
+    stack.write_text(yaml.safe_dump(document))
+    (tmp_path / "held").mkdir()
+    for number, name in enumerate(("ghcr.io/t/a:v1", "quay.io/t/a:v1", "quay.io/t/a:v2")):
+        archive(tmp_path / f"held/{number}.tar", name)
+    told = (
+        "imageRepository.mirrors sends both ghcr.io/t/a:v1 and quay.io/t/a:v1 to m.example/all/t/a:v1;"
+        " give each registry a mirror of its own"
+    )
+    code, output = invoke("push", f"--from={tmp_path / 'held'}", "--stack=test", f"--project={project}")
+    assert (code, told in output) == (1, True), output
+    [release] = (project / "releases").glob("tekton-pipelines-*")
+    release.write_text(release.read_text() + "---\n" + yaml.safe_dump(pod("quay.io/t/a:v1")))
+    code, output = invoke("lock", "--stack=test", f"--project={project}")
+    assert (code, told in output) == (1, True), output
+    assert calls(skopeo) == []
+
+
 def test_the_archives_of_a_bundle_are_pushed(tmp_path: Path, skopeo: Path) -> None:
     inner = archive(tmp_path / "a.tar", "ghcr.io/t/a:v1")
     bundle = tmp_path / "bundle.tar.gz"
@@ -194,6 +223,11 @@ def test_credentials_and_authority_are_handed_over_as_files(tmp_path: Path, skop
         ((), "give either --to REGISTRY or --stack NAME"),
         (("--to=r.example", "--stack=test"), "give either --to REGISTRY or --stack NAME"),
         (("--to=r.example",), "holds no archive of an image"),
+        (
+            ("--to=https://r.example",),
+            '--to: "https://r.example": not a registry with an optional path; write it',
+        ),
+        (("--to=registry",), "such as registry.example.com or registry:5000"),
     ],
 )
 def test_what_is_not_clear_is_told(

@@ -255,8 +255,41 @@ def test_ends_of_lines_stay_what_they_are() -> None:
     ids=["anchor", "merge key"],
 )
 def test_an_edit_that_would_change_more_than_it_means_is_refused(text: str) -> None:
-    with pytest.raises(OperationError, match=r"config\.tenants\.a\..* by hand"):
+    with pytest.raises(OperationError, match=r"^pipeline-service:tenants\.a\..* by hand"):
         stack_file.append(text, at("a", "access", "viewers", "groups"), "g")
+
+
+def test_a_comment_in_empty_brackets_is_not_lost() -> None:
+    text = "config:\n  tenants:\n    a:\n      b: [ # ask the lead\n      ]\n      c: { # none yet\n      }\n"
+    with pytest.raises(OperationError, match=r"tenants\.a\.b: .* a comment in brackets"):
+        stack_file.append(text, at("a", "b"), "x")
+    with pytest.raises(OperationError, match=r"tenants\.a\.c\.d: .* a comment in brackets"):
+        stack_file.put(text, at("a", "c", "d"), value=True)
+
+
+MERGED = """\
+config:
+  tenants:
+    y: &y {suspended: true, access: {admins: {users: [u, v]}}}
+    a: {<<: *y}
+    True: {suspended: true}
+"""
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("a", "suspended"),
+        ("a", "access"),
+        ("a", "access", "admins", "users", 0),
+        ("true", "suspended"),
+    ],
+)
+def test_what_does_not_stand_in_its_place_is_left_to_be_taken_out_by_hand(
+    path: tuple[str | int, ...],
+) -> None:
+    with pytest.raises(OperationError, match=r"tenants\..* by hand"):
+        stack_file.remove(MERGED, at(*path), keep=3)
 
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)

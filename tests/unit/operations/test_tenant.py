@@ -1,6 +1,7 @@
 """`python -m operations tenant`: what it writes into stack files, and when it writes nothing."""
 
 import difflib
+import errno
 import hashlib
 import json
 import os
@@ -171,25 +172,29 @@ def test_granting_what_is_granted_changes_nothing(project: Path) -> None:
         (["grant", "demo", "viewer"], "nobody is named; give --user, --group or --service-account"),
         (["grant", "demo", "binder", "--user=x"], "use admin, developer or viewer"),
         (["grant", "demo", "viewer", "--user=system:admin"], "names beginning with system: belong to kcp"),
+        (["grant", "demo", "viewer", "--user=\udcff"], "viewers.users.1: a text of 1 characters: "),
+        (["grant", "demo", "viewer", "--user=a\x7f"], "not a user's or group's name; write it as"),
         (["grant", "demo", "viewer", "--service-account=other/x"], "entry names no such namespace"),
         (["revoke", "demo", "viewer", "--user=alice"], "viewer: user bob; admin: user alice"),
         (["revoke", "demo", "viewer", "--group=bob"], 'group "bob" has no role viewer'),
         (["revoke", "demo", "viewer", "--user=bob", "--user=carol"], 'user "carol" has no role viewer'),
         (["resume", "demo"], "it is not suspended"),
-        (["add", "demo"], 'tenant "demo": it exists already'),
+        (["add", "demo"], "exists already; give another name, or change its entry: "),
         (["add", "Team"], "not a DNS label"),
         (["add", "a", "--pool=defualt"], 'did you mean "default"?'),
         (["add", "a", "--cluster=local-c"], '"local-c": there is no such compute cluster; did you mean'),
         (["add", "a", "--cluster=local-a", "--pool=default"], "give either --cluster or --pool"),
         (["add", "a", "--quota=cpus=1"], 'unknown key; did you mean "cpu"?'),
         (["add", "a", "--quota=cpu"], "not KEY=VALUE"),
+        (["add", "a", "--quota=cpu=1", "--quota=cpu=2"], '--quota "cpu=2": cpu is given twice; give it once'),
+        (["add", "a", "--binder-user=b"], "give --external PATH beside"),
         (["add", "a", "--quota=pods=many"], "a whole number is needed"),
         (["add", "a", "--external=root:x", "--binder-user=u", "--admin-user=v"], "its owner decides"),
         (["add", "a", "--external=root:x"], "pipeline-service:tenants.a.external.binders"),
         (["retire", "demo"], "give --export-to FILE"),
         (["retire", "demo", "--export-to=/nowhere/at/all"], "there is no such folder"),
         (["retire", "demo", "--export-to=Pulumi.yaml"], "Pulumi.yaml: it exists already"),
-        (["kubeconfig", "demo", "--as=alice"], 'user "alice": the embedded environment has none'),
+        (["kubeconfig", "demo", "--as=alice"], "environment has none; bring it up: run `make up`"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told_and_nothing_is_written(
@@ -199,6 +204,21 @@ def test_what_is_wrong_is_told_and_nothing_is_written(
     assert said in refused(project, *arguments)
 
 
+def test_the_tenant_that_is_there_already_is_shown_by_the_command_that_is_named(project: Path) -> None:
+    said = refused(project, "add", "demo")
+    command = said.strip().partition(": .venv/bin/python -m operations ")[2].split()
+    assert "tenant demo\n" in CliRunner().invoke(app, [*command, f"--project={project}"]).stdout
+
+
+def test_what_cannot_be_edited_is_named_as_all_keys_are_with_a_check_that_runs(project: Path) -> None:
+    path = project / "Pulumi.dev.yaml"
+    path.write_text(path.read_text().replace("    demo:\n", "    demo:\n      <<: {suspended: true}\n"))
+    said = refused(project, "resume", "demo")
+    assert said.startswith("tenant resume: pipeline-service:tenants.demo.suspended: it is written in a way")
+    command = said.strip().partition("check it: .venv/bin/python -m operations ")[2].split()
+    assert CliRunner().invoke(app, [*command, f"--project={project}"]).exit_code == 0
+
+
 def test_a_tenant_that_does_not_fit_into_the_pool_is_refused(project: Path) -> None:
     said = refused(project, "add", "a", "--quota=cpu=500", stack="production")
     assert "pipeline-service:pools.default.capacity.cpu" in said
@@ -206,7 +226,7 @@ def test_a_tenant_that_does_not_fit_into_the_pool_is_refused(project: Path) -> N
 
 def test_the_last_who_may_bind_is_not_taken_away(project: Path) -> None:
     said = refused(project, "revoke", "research", "binder", "--group=research-platform", stack="staging")
-    assert "pipeline-service:tenants.research.external.binders" in said
+    assert "nobody could bind the cluster's API in its workspace any more; grant somebody else first" in said
 
 
 def test_roles_in_an_external_workspace_are_its_owners_to_give(project: Path) -> None:
@@ -240,9 +260,27 @@ def test_a_second_export_takes_the_place_of_the_first_ones_digest(project: Path)
 
 def test_without_a_credential_for_kcp_nothing_is_exported_and_nothing_written(project: Path) -> None:
     said = refused(project, "retire", "demo", f"--export-to={project / 'demo.yaml'}")
-    assert "the kubeconfig file doesn't exist" in said
+    assert "kcp (.local/kcp/admin.kubeconfig): the kubeconfig file doesn't exist" in said
     said = refused(project, "retire", "storefront", f"--export-to={project / 'x.yaml'}", stack="staging")
     assert 'export KCP_KUBECONFIG="$(cat KUBECONFIG-FILE)"' in said
+
+
+def test_what_cannot_be_written_is_told_with_its_name_and_why(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = refused(project, "retire", "demo", f"--export-to={'x' * 300}")
+    assert f"tenant retire: {'x' * 300}: it can't be read or written (File name too long); " in said
+
+    def read_only(dir: Path, prefix: str) -> None:  # noqa: A002 -- as it is called
+        raise OSError(errno.EROFS, "Read-only file system", f"{dir}/{prefix}1")
+
+    monkeypatch.setattr("tempfile.mkstemp", read_only)
+    result = run(project, "grant", "demo", "viewer", "--user=carol")
+    assert result.exit_code == 1
+    assert (
+        f"tenant grant: {project}/.Pulumi.dev.yaml.1: it can't be read or written (Read-only" in result.stderr
+    )
+    assert changed(project) == []
 
 
 def test_a_file_that_is_wrong_already_is_not_edited(project: Path) -> None:
@@ -298,7 +336,9 @@ def test_show_says_where_a_tenant_is_and_who_may_do_what(project: Path) -> None:
     assert "    build: payments-build-59677b03f0d8\n" in shown
     facts = json.loads(run(project, "show", "research", "--json", stack="production").stdout)
     assert facts["settings"]["external"]["binders"]["groups"] == ["research-platform"]
-    assert "access" not in facts["settings"]
+    # What its owner decides on is no limit of ours.
+    assert {"access", "incarnation"}.isdisjoint(facts["settings"])
+    assert set(facts["settings"]["quota"]) == {"cpu", "memory", "pods", "storage"}
     assert facts["live"] is None
 
 

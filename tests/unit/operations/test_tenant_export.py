@@ -1,11 +1,16 @@
 """What of a tenant's objects goes into an export, and in what form."""
 
-from typing import Any
+import json
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import yaml
 
-from operations.tenant_export import cleaned, dumped, is_tenants
+from operations.errors import OperationError
+from operations.tenant_export import cleaned, dumped, is_tenants, restore
+
+if TYPE_CHECKING:
+    from operations.api_servers import ApiServer
 
 RUN: dict[str, Any] = {
     "apiVersion": "tekton.dev/v1",
@@ -87,3 +92,47 @@ def test_what_kcp_and_this_program_made_is_not_the_tenants() -> None:
     assert not is_tenants(made("ConfigMap", namespace="admin"))
     assert is_tenants(made("Secret", "default"))
     assert is_tenants(made("ServiceAccount", "ci"))
+
+
+class _Workspace:
+    name = "workspace root:a"
+
+    def __init__(self) -> None:
+        self.applied: list[dict[str, Any]] = []
+
+    def kubectl(self, *arguments: str, stdin: str) -> str:
+        assert arguments[0] == "apply"
+        self.applied += json.loads(stdin)["items"]
+        return ""
+
+
+def restored(items: str) -> list[dict[str, Any]]:
+    workspace = _Workspace()
+    restore(cast("ApiServer", workspace), f"items: {items}", ["default"])
+    return workspace.applied
+
+
+def test_a_point_in_time_that_somebody_wrote_into_an_export_is_restored_as_a_text() -> None:
+    [one] = restored(
+        "[{kind: A, metadata: {namespace: default}, data: {d: 2026-01-01, t: 2026-01-01T00:00:00Z}}]"
+    )
+    assert one["data"] == {"d": "2026-01-01", "t": "2026-01-01T00:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("items", "said"),
+    [
+        ("x", "no list of objects"),
+        ("[{kind: A, metadata: x}]", r"items\.0: it is no object"),
+        ("[{kind: A, metadata: {namespace: default}}, y]", r"items\.1: it is no object"),
+        ("[{kind: [A], metadata: {namespace: default}}]", r"items\.0: it is no object"),
+        ("[{kind: A, metadata: {namespace: default}, data: !!set {x}}]", "API server has no use for"),
+        ("[{kind: A, metadata: {namespace: default}, data: &d [*d]}]", "API server has no use for"),
+        ("[{kind: A, metadata: {namespace: other}}]", "namespaces that the tenant's entry doesn't name"),
+    ],
+)
+def test_an_export_that_was_edited_into_something_else_is_refused_and_nothing_restored(
+    items: str, said: str
+) -> None:
+    with pytest.raises(OperationError, match=said):
+        restored(items)

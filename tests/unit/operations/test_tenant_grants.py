@@ -172,6 +172,17 @@ def test_show_live_tells_them() -> None:
     assert none[-1] == "    none"
 
 
+@pytest.mark.parametrize("state", ["unreachable", "gone"])
+def test_show_live_does_not_wait_for_a_cluster_that_is_declared_to_give_no_answer(state: str) -> None:
+    settings = environment({"east": {"state": state}, "west": {}}, {"team": ENTRY})
+    shown = details(settings, "team", cast("ApiServers", _WithoutCluster()))
+    assert shown.live is not None
+    assert shown.live.running is None
+    text = list(lines(shown))
+    assert f"    running: cluster east is {state}, not asked" in text
+    assert text[-1] == "    none"
+
+
 class _Servers:
     def __init__(self, *more: dict[str, Any]) -> None:
         self.more = more
@@ -182,3 +193,8 @@ class _Servers:
 
     def cluster(self, _name: str) -> Workspace:
         return Workspace()
+
+
+class _WithoutCluster(_Servers):
+    def cluster(self, name: str) -> Workspace:
+        raise AssertionError(f"{name} was asked")

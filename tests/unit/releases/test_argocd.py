@@ -3,11 +3,14 @@
 from typing import Any
 
 import pytest
+import yaml
 
 from releases.adaptation import UNADAPTED, Adaptation
 from releases.catalog import ARGO_CD
 from releases.errors import ReleaseError
 from releases.transform import transform
+
+HEALTH = "resource.customizations.health."
 
 
 def named(kind: str, name: str, **more: object) -> dict[str, Any]:
@@ -95,6 +98,20 @@ def test_runs_and_credentials_are_excluded_beside_what_upstream_excludes() -> No
     assert exclusions.startswith("- kinds: [Endpoints]\n")
     for kind in ("PipelineRun", "TaskRun", "Secret", "Pod"):
         assert f"  - {kind}\n" in exclusions
+
+
+def test_no_health_is_checked_of_what_is_never_watched() -> None:
+    config = made()["ConfigMap", "argocd-cm"]["data"]
+    checked = {key.removeprefix(HEALTH) for key in config if key.startswith(HEALTH)}
+    excluded = {
+        f"{group}_{kind}"
+        for entry in yaml.safe_load(config["resource.exclusions"])
+        for group in entry.get("apiGroups", ["*"])
+        for kind in entry["kinds"]
+    }
+    assert "tekton.dev_PipelineRun" in excluded
+    assert checked
+    assert not checked & excluded
 
 
 def test_pods_are_made_anew_where_what_they_read_at_their_start_changes() -> None:

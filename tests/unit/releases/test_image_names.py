@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from releases.errors import ImageError
 from releases.image_names import ImageNameError, covers, mirrored, parse
 
 DIGEST = "sha256:" + "a1" * 32
@@ -92,6 +93,14 @@ def test_the_longest_mirror_wins() -> None:
         "busybox": "hub.example/library/busybox:latest",
         "quay.io/a:1": "None",
     }
+
+
+def test_an_image_that_its_mirror_leaves_no_name_is_refused() -> None:
+    for mirror in ("m.example", "m.example:5000"):
+        with pytest.raises(ImageError, match=f"such as {mirror}/library/busybox$"):
+            mirrored(parse("busybox"), {"docker.io/library/busybox": mirror})
+    kept = mirrored(parse("busybox"), {"docker.io/library/busybox": "m.example/b"})
+    assert str(kept) == "m.example/b:latest"
 
 
 _PART = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=8)

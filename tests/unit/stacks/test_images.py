@@ -13,7 +13,7 @@ import yaml
 
 from components.image_repository import PULL_SECRET
 from local.pki import Authority
-from releases.catalog import TEKTON_TRIGGERS, TEKTON_TRIGGERS_INTERCEPTORS
+from releases.catalog import PYTHON_IMAGE, TEKTON_TRIGGERS, TEKTON_TRIGGERS_INTERCEPTORS
 from releases.contents import Contents
 from stacks.image_sources import read_images
 from stacks.loader import LoadedEnvironment, load
@@ -311,6 +311,17 @@ def test_offline_every_image_without_a_mirror_is_refused_by_name(project: Path) 
         assert f'"enable-{resolver}-resolver":"false"' in text
 
 
+def test_a_mirror_without_a_path_has_no_name_for_a_single_image(project: Path) -> None:
+    assert project.is_dir()
+    assert refusal({"mirrors": {"quay.io/tekton/controller": "m.example"}}) == [
+        (
+            "pipeline-service:imageRepository.mirrors: quay.io/tekton/controller is the whole name of an"
+            " image, and m.example a registry alone, in which it has none; name the image there, such as"
+            " m.example/tekton/controller"
+        )
+    ]
+
+
 def test_offline_no_resolver_reaches_out_whatever_is_on() -> None:
     on = {"http": {"enabled": True}, "git": {"enabled": True}}
     settings = environment({"a": {}}, imageRepository={"offline": True}, tekton={"resolvers": on})
@@ -344,6 +355,35 @@ def test_a_bad_file_of_digests_is_refused_with_its_key(project: Path, text: str 
 def test_an_empty_file_of_digests_pins_nothing(project: Path) -> None:
     (project / "digests.yaml").write_text("# none yet\n")
     assert loaded({"digests": {"path": "digests.yaml"}}).images.rules.digests == {}
+
+
+def test_images_that_the_file_of_digests_lacks_are_told(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warned: list[str] = []
+    monkeypatch.setattr("pulumi.log.warn", warned.append)
+    lock = [f"ghcr.io/kcp-dev/api-syncagent:v0.7.0: {DIGEST}", f"quay.io/tekton/controller:v1: {DIGEST}"]
+    (project / "digests.yaml").write_text("\n".join(lock))
+    loaded({"digests": {"path": "digests.yaml"}})
+    [told] = [line for line in warned if "imageRepository" in line]
+    assert told == (
+        'pipeline-service:imageRepository.digests.path: "digests.yaml": it has no digest of'
+        f" {PYTHON_IMAGE}: what runs is what a registry"
+        " has under the name; make it anew: python -m operations images lock --stack STACK"
+    )
+    # What the release pins itself is no one else's to pin.
+    manifest = project / "releases/tekton-pipelines-v1.6.0.yaml"
+    manifest.write_text(manifest.read_text().replace("controller:v1", f"controller:v2@{DIGEST}"))
+    (project / "digests.yaml").write_text("\n".join([lock[0], f"{PYTHON_IMAGE}: {DIGEST}"]))
+    warned.clear()
+    loaded({"digests": {"path": "digests.yaml"}})
+    loaded({})
+    assert [line for line in warned if "imageRepository" in line] == []
+    # An upgrade brings a name that the file hasn't.
+    manifest.write_text(manifest.read_text().replace(f"controller:v2@{DIGEST}", "controller:v3"))
+    loaded({"digests": {"path": "digests.yaml"}})
+    [told] = [line for line in warned if "imageRepository" in line]
+    assert "it has no digest of quay.io/tekton/controller:v3: " in told
 
 
 def test_a_digest_that_differs_from_the_releases_own_is_told_with_its_key(project: Path) -> None:
@@ -421,6 +461,16 @@ def test_a_bad_authority_is_refused_with_its_key(project: Path, text: str | None
     [line] = refusal({"certificateAuthority": {"path": "ca.crt"}})
     assert line.startswith('pipeline-service:imageRepository.certificateAuthority.path: "ca.crt":')
     assert why in line
+
+
+@pytest.mark.parametrize("key", ["certificateAuthority", "digests"])
+def test_a_folder_where_a_file_must_stand_is_told(tmp_path: Path, key: str) -> None:
+    of = environment({}, imageRepository={key: {"path": "folder"}}).image_repository
+    (tmp_path / "folder").mkdir()
+    [problem] = read_images(of, tmp_path, {})[1]
+    assert str(problem).startswith(
+        f'pipeline-service:imageRepository.{key}.path: "folder": it is a folder; name'
+    )
 
 
 def test_nothing_is_read_where_nothing_is_said() -> None:

@@ -1,14 +1,14 @@
 """Settings: what they mean beyond their texts."""
 
 import string
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import TypeAdapter
+from pydantic import Strict, TypeAdapter
 
 from components.names import tenant_namespace
 from stacks import quota_checks
@@ -17,6 +17,7 @@ from stacks.problems import Problem, shown
 from stacks.quota_checks import Dimension
 from stacks.secrecy import looks_secret
 from stacks.secret_checks import references
+from stacks.sections import Section
 from stacks.settings import EnvironmentSettings
 from stacks.tenant_settings import TenantSettings
 from stacks.vocabulary import NamespaceName, WorkspacePath, amount, repository_identity
@@ -311,3 +312,26 @@ def test_finished_runs_never_take_the_room_of_new_ones(stored: int, kept: int) -
 def test_an_external_tenants_kept_runs_are_held_to_no_quota_of_stored_ones() -> None:
     external = {"path": "root:org:team", "binders": {"users": ["erin"]}}
     assert tenant(external=external, retention={"runs": 150}).kept_runs == 150
+
+
+def sections(model: type[Section] = Section) -> Iterator[type[Section]]:
+    for one in model.__subclasses__():
+        yield one
+        yield from sections(one)
+
+
+@pytest.mark.parametrize("model", sorted(set(sections()), key=str))
+def test_every_flag_takes_true_and_false_alone(model: type[Section]) -> None:
+    # What the checks compare with `is True` is what stands in the stack file.
+    lax = [
+        name
+        for name, field in model.model_fields.items()
+        if field.annotation is bool and Strict(strict=True) not in field.metadata
+    ]
+    assert lax == []
+
+
+@pytest.mark.parametrize("text", ["true", "false"])
+def test_a_flag_at_the_top_may_be_the_text_that_pulumi_writes(text: str) -> None:
+    values = {"kcp": KCP, "deletionProtection": text}
+    assert EnvironmentSettings.model_validate(values).deletion_protection is (text == "true")
