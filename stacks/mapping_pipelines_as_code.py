@@ -36,11 +36,10 @@ _WEBHOOK_RESOURCES: Final = {
 }
 
 
-def adaptation(environment: EnvironmentSettings) -> Adaptation:
+def adaptation(settings: PipelinesAsCodeSettings) -> Adaptation:
     """Say what the settings change of its release."""
-    settings = environment.pipelines_as_code
     return Adaptation(
-        config_maps={SETTINGS: config(environment)},
+        config_maps={SETTINGS: config(settings)},
         deployments={
             CONTROLLER: DeploymentRules(
                 # Left alone by default, so that somebody's own scaling holds.
@@ -57,15 +56,14 @@ def adaptation(environment: EnvironmentSettings) -> Adaptation:
     )
 
 
-def config(environment: EnvironmentSettings) -> dict[str, str]:
+def config(settings: PipelinesAsCodeSettings) -> dict[str, str]:
     """Make what is set in its ConfigMap."""
-    settings = environment.pipelines_as_code
     return {
         "application-name": settings.application_name,
         "secret-auto-create": _flag(settings.git_credentials),
         "hub-url": settings.remote_tasks.hub_url,
         "hub-catalog-type": "artifacthub",
-        "remote-tasks": _flag(settings.remote_tasks.enabled and not environment.lacks_a_hub),
+        "remote-tasks": _flag(settings.remote_tasks.enabled),
         "error-log-snippet": _flag(settings.error_reports.log_snippet),
         "error-detection-from-container-logs": _flag(settings.error_reports.annotations),
         "error-detection-max-number-of-lines": str(settings.error_reports.lines),
@@ -80,14 +78,13 @@ def config(environment: EnvironmentSettings) -> dict[str, str]:
     }
 
 
-def on_openshift(environment: EnvironmentSettings) -> PacSetup | None:
+def on_openshift(settings: PipelinesAsCodeSettings) -> PacSetup | None:
     """Say the same where OpenShift's operator brings it; None where it is not wanted."""
-    settings = environment.pipelines_as_code
     if not settings.enabled:
         return None
     return PacSetup(
         # The operator knows nothing of what its release is changed to everywhere else.
-        settings={**config(environment), **CONFIG[SETTINGS]},
+        settings={**config(settings), **CONFIG[SETTINGS]},
         environment=_environment(settings),
         replicas=settings.listener.replicas,
         resources={CONTROLLER: _resources(settings.listener), WATCHER: _resources(settings.watcher)},

@@ -48,7 +48,7 @@ def adaptation(
     if release == TEKTON_RESULTS:
         return replace(mapping_results.adaptation(settings, cluster), images=of_images.rules)
     if release == PIPELINES_AS_CODE:
-        adapted = mapping_pipelines_as_code.adaptation(settings)
+        adapted = mapping_pipelines_as_code.adaptation(settings.pipelines_as_code)
         return replace(adapted, images=of_images.rules)
     adapted = mapping_tekton.adaptation(settings.tekton, release)
     of_both = _merged(adapted.config_maps, mapping_images.config_maps(settings, release, of_images))
@@ -74,7 +74,7 @@ def on_openshift(settings: EnvironmentSettings, images: Images) -> TektonSetup:
         performance=mapping_tekton.performance(tekton.controller),
         resources=mapping_tekton.controller_resources(tekton.controller),
         blocked_networks=mapping_tekton.blocked_networks(tekton.resolvers),
-        pipelines_as_code=mapping_pipelines_as_code.on_openshift(settings),
+        pipelines_as_code=mapping_pipelines_as_code.on_openshift(settings.pipelines_as_code),
     )
 
 

@@ -22,10 +22,6 @@ _PLAIN: Final = (
     "without it the load balancer of exposure: service takes events by plain HTTP, which anybody on their way"
     " can read; add tls: {secret: KEY}, or, where something else in front ends TLS, write its trustedProxies"
 )
-_NO_HUB: Final = (
-    "with imageRepository.offline the public hub isn't reached, and no task is put into a run, from its"
-    " repository neither; name a hub of your own, or write remoteTasks: {enabled: false}"
-)
 _NO_CONSOLE: Final = (
     "without it the state of a commit links to nothing but on OpenShift, where the cluster's own console is"
     " linked; add console: {name: …, url: …}, a page where a commit's author learns more"
@@ -54,8 +50,6 @@ def notices(settings: EnvironmentSettings) -> list[str]:
     named = any(tenant.repositories for tenant in settings.tenants.values())
     if named and not settings.pipelines_as_code.enabled:
         given.append(f"{key_path(['tenants', '*', 'repositories'])}: {_NO_EVENTS}")
-    if settings.lacks_a_hub:
-        given.append(f"{key_path(['pipelinesAsCode', 'remoteTasks', 'hubUrl'])}: {_NO_HUB}")
     gateway = settings.gateway
     # Trusted proxies stand in front, and end TLS.
     fronted = gateway.tls is not None or gateway.trusted_proxies

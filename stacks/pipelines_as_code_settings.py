@@ -15,9 +15,6 @@ RunCount = Annotated[int, Field(strict=True, ge=1, le=1_000)]
 GITHUB_API: Final = "https://api.github.com"
 """The API of github.com."""
 
-PUBLIC_HUB: Final = "https://artifacthub.io"
-"""The hub that everybody shares."""
-
 
 class GitHubAppSettings(Section):
     """A GitHub App, by which GitHub's repositories need no credential of their own."""
@@ -69,7 +66,7 @@ class RemoteTasksSettings(Section):
         description="Whether tasks are put in: from the repository itself, from URLs and from the hub.",
     )
     hub_url: ProviderUrl = Field(
-        default=PUBLIC_HUB,
+        default="https://artifacthub.io",
         title="Hub",
         description="Artifact Hub from which tasks come that are given by their name alone.",
     )

@@ -11,7 +11,7 @@ from stacks.argocd_settings import ArgoCdSettings, GitopsSettings
 from stacks.gateway_settings import EventsSettings, GatewaySettings
 from stacks.image_settings import ImageRepositorySettings
 from stacks.part_settings import MonitoringSettings, SyncerSettings
-from stacks.pipelines_as_code_settings import PUBLIC_HUB, PipelinesAsCodeSettings
+from stacks.pipelines_as_code_settings import PipelinesAsCodeSettings
 from stacks.problems import refuse
 from stacks.results_settings import ClusterResultsSettings
 from stacks.sections import Section
@@ -328,13 +328,6 @@ class EnvironmentSettings(Section):
     def tenants_path(self) -> str:
         """Path of the workspace with the tenants' workspaces."""
         return f"{self.service_path}:{TENANTS}"
-
-    @property
-    def lacks_a_hub(self) -> bool:
-        """Whether Pipelines as Code would ask the public hub for tasks, and the environment is offline."""
-        ours = self.pipelines_as_code
-        public = ours.remote_tasks.enabled and ours.remote_tasks.hub_url == PUBLIC_HUB
-        return ours.enabled and public and self.image_repository.offline
 
     def kubeconfigs(self) -> list[tuple[tuple[str, ...], KubeconfigSettings]]:
         """List the kubeconfigs: kcp's, then the compute clusters' by name.

@@ -57,7 +57,7 @@ def test_the_reference_names_what_is_not_acted_on_yet_and_nothing_else() -> None
             "tenants": {"t": {"cluster": "a", "repositories": ["https://git.example.com/team/app"]}},
             "syncer": {"replicas": 2},
             "tekton": {"defaultTimeoutMinutes": 30},
-            "pipelinesAsCode": {"enabled": True, "remoteTasks": {"enabled": False}},
+            "pipelinesAsCode": {"enabled": True},
             "argocd": {"enabled": True},
             "gateway": {"host": "events.example.com"},
             "gitops": {"repository": "https://git.example.com/team/clusters"},

@@ -17,8 +17,7 @@ from releases.catalog import PIPELINES_AS_CODE
 from releases.transform import transform
 from stacks.cross_checks import cross_check
 from stacks.github_app import read_github_app
-from stacks.image_sources import Images
-from stacks.mapping_releases import adaptation, on_openshift
+from stacks.mapping_releases import adaptation
 from stacks.notices import notices, remarks
 from stacks.pipelines_as_code_settings import PipelinesAsCodeSettings
 from tests.support.pipelines_as_code import release
@@ -221,36 +220,6 @@ def test_more_repositories_than_an_annotation_holds_are_refused() -> None:
     }
     [problem] = cross_check({"computeClusters": {"a": {}}, "tenants": many})
     assert "more than 200000 characters" in problem.why
-
-
-@pytest.mark.parametrize("cluster", ["a", "o"])
-@pytest.mark.parametrize(
-    ("offline", "tasks", "written", "told"),
-    [
-        (True, {}, "false", True),
-        (True, {"enabled": False}, "false", False),
-        (True, {"hubUrl": "https://hub.example.com"}, "true", False),
-        (False, {}, "true", False),
-    ],
-)
-def test_offline_no_task_comes_from_the_public_hub_and_that_is_told(
-    cluster: str, tasks: dict[str, Any], written: str, *, offline: bool, told: bool
-) -> None:
-    of = environment(
-        {"a": {}, "o": {"distribution": "openshift"}},
-        pipelinesAsCode={"enabled": True, "remoteTasks": tasks},
-        imageRepository={"offline": offline},
-    )
-    setup = on_openshift(of, Images()).pipelines_as_code
-    assert setup is not None
-    made = (
-        setup.settings
-        if cluster == "o"
-        else adaptation(of, "a", PIPELINES_AS_CODE).config_maps["pipelines-as-code"]
-    )
-    assert made["remote-tasks"] == written
-    lines = [line.partition(": ")[0] for line in notices(of)]
-    assert lines == ["pipeline-service:pipelinesAsCode.remoteTasks.hubUrl"] * told
 
 
 def test_that_repositories_are_named_and_nothing_listens_is_told() -> None:
