@@ -112,11 +112,9 @@ def carry_over(made: Site, address: str) -> str:
     saved = made.folder / "saved"
     saved.mkdir()
     authfile, certificates = made.access(address)
+    copy = ("skopeo", "--insecure-policy", "copy", authfile, f"--src-{certificates[2:]}")
     for number, image in enumerate(images):
-        target = f"oci-archive:{saved / str(number)}.tar:{image}"
-        made.run(
-            "skopeo", "copy", authfile, f"--src-{certificates[2:]}", f"docker://{address}/{image}", target
-        )
+        made.run(*copy, f"docker://{address}/{image}", f"oci-archive:{saved / str(number)}.tar:{image}")
     bundle = "bundle.tar.gz"
     made.operations("releases", "bundle", "--stack=dev", f"--images={saved}", WINDOWS, f"--out={bundle}")
 
