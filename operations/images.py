@@ -134,7 +134,9 @@ def _apart(where: Mapping[str, ImageName]) -> None:
     """Refuse two images in one place: the one that came last would be pulled under both names."""
     owners: dict[str, str] = {}
     for image, there in sorted(where.items()):
-        if (owner := owners.setdefault(str(_target(there)), image)) != image:
+        owner = owners.setdefault(str(_target(there)), image)
+        the_same = there.digest is not None and there.digest == where[owner].digest
+        if owner != image and not the_same:
             raise OperationError(
                 f"imageRepository.mirrors sends both {owner} and {image} to {_target(there)};"
                 " give each registry a mirror of its own"

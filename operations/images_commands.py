@@ -47,7 +47,8 @@ def _settings(project: Path, stack: str) -> tuple[Path, EnvironmentSettings]:
 
 
 def _fail(what: str, error: Exception) -> typer.Exit:
-    Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False).print(f"{what}: {error}")
+    told = file_error(error) if isinstance(error, OSError) else error
+    Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False).print(f"{what}: {told}")
     return typer.Exit(1)
 
 
@@ -111,7 +112,9 @@ def push_command(  # noqa: PLR0913 -- the command's options
             held = _held(source, Path(scratch))
             where = images.places(held, registry=to, mirrors=mirrors)
             images.push(held, where, access, typer.echo)
-    except (OperationError, ReleaseError, SettingsError) as error:
+    except BrokenPipeError:
+        raise  # whoever reads what is printed has read enough
+    except (OperationError, ReleaseError, SettingsError, OSError) as error:
         raise _fail("images push", error) from error
     if to is not None:
         typer.echo("\nmirrors:")
@@ -148,8 +151,8 @@ def lock_command(  # noqa: PLR0913 -- the command's options
         wanted = images.left_without(named, without or ())
         found = images.digests(wanted, of_images.mirrors, access, typer.echo)
         changed = write_atomic(target, images.lock_text(found))
-    except (OperationError, ReleaseError, SettingsError) as error:
+    except BrokenPipeError:
+        raise  # whoever reads what is printed has read enough
+    except (OperationError, ReleaseError, SettingsError, OSError) as error:
         raise _fail("images lock", error) from error
-    except OSError as error:
-        raise _fail("images lock", file_error(error)) from error
     typer.echo(f"{target}: {len(found)} images, {'written' if changed else 'unchanged'}")

@@ -172,8 +172,6 @@ def diff_command(  # noqa: PLR0913 -- one parameter for each option
     with _reported("diff"):
         source = _source(taken_from, project)
         names = release or []
-        for name in names:
-            find(name)  # refused where there is none of this name
         before = sides(old, Path(old), names, source)
         # What a bundle has is what is compared, where nothing else was said; of two, all that either has.
         both = is_bundle(Path(old)) and is_bundle(Path(new))
@@ -215,6 +213,8 @@ def _reported(command: str, *, broken: int = 1) -> Iterator[None]:
     """Tell of what went wrong; a bundle that is not whole ends the command with `broken`."""
     try:
         yield
+    except BrokenPipeError:
+        raise  # whoever reads what is printed has read enough
     except OSError as error:
         typer.echo(f"{command}: {file_error(error)}", err=True)
         raise typer.Exit(1) from error

@@ -114,11 +114,11 @@ def compare(environment: LoadedEnvironment, files: Mapping[str, str], checkout: 
     """
     _refuse_no_folder(checkout)
     own = _list_of(environment)
-    others = sorted(_lists(checkout) - {own})
+    others = _others(own, checkout)
     before = _written_before(own, checkout)
     _refuse_links({*files, *before}, checkout)
-    _refuse_moved(own, others, checkout)
-    _refuse_anothers(own, {*files, *before}, others, checkout)
+    _refuse_moved(own, files, others)
+    _refuse_anothers(own, {*files, *before}, others)
     if not (checkout / own).exists():
         _refuse_unlisted(own, files, checkout)
     there = {path: _read(checkout / path) for path in files}
@@ -192,25 +192,29 @@ def _refuse_links(paths: Iterable[str], checkout: Path) -> None:
             )
 
 
-def _refuse_moved(own: str, others: Iterable[str], checkout: Path) -> None:
+def _refuse_moved(own: str, files: Iterable[str], others: Mapping[str, list[str]]) -> None:
     """Refuse another path than before: the clusters' Argo CD follow the old one until `pulumi up`."""
-    for name in others:
-        if PurePosixPath(name).name == PurePosixPath(own).name:
+    top, clusters = _folders(own, files)
+    for name, paths in others.items():
+        before, theirs = _folders(name, paths)
+        both = {folder.name for folder in clusters} & {folder.name for folder in theirs}
+        # Another environment's stack may have the same name, and has other clusters.
+        if PurePosixPath(name).name == PurePosixPath(own).name and both:
             raise OperationError(
-                f'{key_path(["gitops", "path"])}: "{PurePosixPath(own).parent}": this stack wrote'
-                f" {len(_written_before(name, checkout))} files by another path before, as {name} says, which"
-                " Argo CD may still follow; nothing was written; remove that list alone, render, push and run"
-                f" pulumi up; then remove the clusters' folders in {PurePosixPath(name).parent}"
+                f'{key_path(["gitops", "path"])}: "{top}": this stack wrote cluster {min(both)} by another'
+                f" path before, as {name} says, which Argo CD may still follow; nothing was written; remove"
+                f" that list alone, render, push and run pulumi up; then remove its folders in {before}; or,"
+                " where it is another environment's, give the one stack or the other another name"
             )
 
 
-def _refuse_anothers(own: str, paths: Iterable[str], others: Iterable[str], checkout: Path) -> None:
+def _refuse_anothers(own: str, paths: Iterable[str], others: Mapping[str, list[str]]) -> None:
     """Refuse clusters' folders that another stack writes in, or that lie in another's, wherever that is.
 
     The two would remove each other's files, and a cluster's Argo CD applies all that lies below its folder.
     """
-    for name in others:
-        shared = sorted(_shared((own, paths), (name, _written_before(name, checkout))))
+    for name, theirs in others.items():
+        shared = sorted(_shared((own, paths), (name, theirs)))
         if shared:
             raise OperationError(
                 f'{key_path(["gitops", "path"])}: "{PurePosixPath(own).parent}": {shared[0]} is a cluster\'s'
@@ -233,9 +237,11 @@ def _refuse_unlisted(own: str, files: Mapping[str, str], checkout: Path) -> None
         )
 
 
-def _lists(checkout: Path) -> set[str]:
+def _others(own: str, checkout: Path) -> dict[str, list[str]]:
+    """Read the lists of other stacks, and this one's elsewhere; a copied folder's names nothing here."""
     found = (path.relative_to(checkout) for path in checkout.rglob(".rendered-*.json"))
-    return {str(path) for path in found if ".git" not in path.parts}
+    names = sorted({str(path) for path in found if ".git" not in path.parts} - {own})
+    return {name: paths for name in names if _all_below(paths := _read_list(name, checkout), name)}
 
 
 def _shared(*listed: tuple[str, Iterable[str]]) -> Iterator[str]:
@@ -251,21 +257,31 @@ def _folders(name: str, paths: Iterable[str]) -> tuple[PurePosixPath, set[PurePo
 
 
 def _written_before(name: str, checkout: Path) -> list[str]:
-    text = _read(checkout / name)
-    if text is None:
-        return []
-    try:
-        paths = json.loads(text)
-    except ValueError:
-        paths = None
-    folder = name.rpartition("/")[0]
-    if not isinstance(paths, list) or not all(_lies_below(path, folder) for path in paths):
-        raise OperationError(
-            f"{name}: it is not a list of files as this program writes it, so nobody knows which to remove;"
-            " restore it from the repository's history"
-        )
+    paths = _read_list(name, checkout)
+    if not _all_below(paths, name):
+        raise _no_list(name)
     return paths
 
 
-def _lies_below(path: object, folder: str) -> bool:
-    return isinstance(path, str) and path.startswith(f"{folder}/") and ".." not in path.split("/")
+def _read_list(name: str, checkout: Path) -> list[str]:
+    text = _read(checkout / name)
+    try:
+        paths = json.loads(text or "[]")
+    except ValueError:
+        paths = None
+    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+        raise _no_list(name)
+    return paths
+
+
+def _no_list(name: str) -> OperationError:
+    return OperationError(
+        f"{name}: it is not a list of files as this program writes it, so nobody knows which to remove;"
+        " restore it from the repository's history"
+    )
+
+
+def _all_below(paths: Iterable[str], name: str) -> bool:
+    """Tell whether the files of a list lie below its folder."""
+    folder = name.rpartition("/")[0]
+    return all(path.startswith(f"{folder}/") and ".." not in path.split("/") for path in paths)

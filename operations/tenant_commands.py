@@ -17,6 +17,7 @@ from operations.projects import find_project, stack_files
 from operations.stack_file import StackFile
 from operations.tenant import NewTenant, Role, Who
 from operations.tenant_placement import place
+from releases.errors import file_error
 from releases.files import write_atomic
 from stacks import kubeconfigs
 from stacks.backends import elsewhere
@@ -299,12 +300,10 @@ def _reported(command: str) -> Iterator[None]:
     except (OperationError, KubeconfigError) as error:
         _say(f"tenant {command}: {error}", stderr=True)
         raise typer.Exit(1) from error
+    except BrokenPipeError:
+        raise  # whoever reads what is printed has read enough
     except OSError as error:
-        _say(
-            f"tenant {command}: {error.filename or 'a file'}: it can't be read or written"
-            f" ({error.strerror}); let its permissions and its folder's allow it, or give another name",
-            stderr=True,
-        )
+        _say(f"tenant {command}: {file_error(error)}", stderr=True)
         raise typer.Exit(1) from error
 
 

@@ -126,7 +126,7 @@ def read_without_secrets(settings: ImageRepositorySettings, root: Path) -> tuple
     return images, problems
 
 
-_MAKE_ANEW: Final = "make it anew: python -m operations images lock --stack STACK"
+_MAKE_ANEW: Final = "make it anew: .venv/bin/python -m operations images lock --stack STACK"
 
 
 def _digests(setting: str, root: Path, problems: list[Problem]) -> dict[str, str]:

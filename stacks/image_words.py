@@ -8,7 +8,7 @@ from pydantic import AfterValidator, WithJsonSchema
 from releases.image_names import is_registry
 from stacks.problems import refuse
 
-PORT_MAX: Final = 65_535
+_PORT_MAX: Final = 65_535
 
 _LABEL: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _PORT: Final = r":[0-9]{1,5}"
@@ -32,8 +32,8 @@ def _image_prefix(value: str) -> str:
             " begins with docker.io/, and an image of one word with docker.io/library/",
         )
     _, colon, port = first.partition(":")
-    if colon and not 1 <= int(port) <= PORT_MAX:
-        refuse(f"there is no port {port}", f"use one of 1 to {PORT_MAX}")
+    if colon and not 1 <= int(port) <= _PORT_MAX:
+        refuse(f"there is no port {port}", f"use one of 1 to {_PORT_MAX}")
     return value
 
 

@@ -331,6 +331,6 @@ def test_a_comparison_of_what_is_not_clear_or_not_there_is_refused() -> None:
         assert f"{name} is not there; correct the path" in run("diff", file, name, exit_code=1)
     versions = ("v1.6.0", "v1.9.0", "--from", "none")
     assert "diff: none is not there; correct the path" in run("diff", *versions, exit_code=1)
-    of = ("diff", "b.tar.gz", "b.tar.gz", "--release")
-    assert "there is no release tekton-pipeline; use one of" in run(*of, "tekton-pipeline", exit_code=1)
-    assert "neither b.tar.gz nor b.tar.gz has tekton-chains" in run(*of, "tekton-chains", exit_code=1)
+    for name in ("tekton-pipeline", "tekton-chains"):
+        told = run("diff", "b.tar.gz", "b.tar.gz", "--release", name, exit_code=1)
+        assert f"neither b.tar.gz nor b.tar.gz has {name}" in told

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import json
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -203,13 +204,31 @@ def test_another_path_than_before_is_refused_until_its_list_is_gone(tmp_path: Pa
     checkout = tmp_path / "checkout"
     settle(made_up(tmp_path, "team-a"), tmp_path, checkout)
     moved = made_up(tmp_path, "team-a", top="fleet")
-    told = r'gitops\.path: "fleet": this stack wrote \d+ files .* as clusters/\.rendered-dev\.json says'
+    told = (
+        r'gitops\.path: "fleet": this stack wrote cluster east by another path .* as clusters/\.rendered-dev'
+    )
     with pytest.raises(OperationError, match=told):
         settle(moved, tmp_path, checkout)
     assert not (checkout / "fleet").exists()
     (checkout / LIST).unlink()
     assert settle(moved, tmp_path, checkout).added
     assert (checkout / TENANT).is_dir()
+
+
+def test_another_environments_stack_of_the_same_name_is_left_alone(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    settle(made_up(tmp_path, "team-a"), tmp_path, checkout)
+    theirs = checkout / LIST.replace("clusters", "fleet")
+    theirs.parent.mkdir()
+    theirs.write_text('["fleet/west/ground/namespace.x.yaml"]')
+    assert not settle(made_up(tmp_path, "team-a"), tmp_path, checkout)
+
+
+def test_a_copy_of_a_rendered_folder_names_nothing(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    settle(made_up(tmp_path, "team-a"), tmp_path, checkout)
+    shutil.copytree(checkout / "clusters", checkout / "backup")
+    assert not settle(made_up(tmp_path, "team-a"), tmp_path, checkout)
 
 
 def test_without_its_list_it_forgets_no_file(tmp_path: Path) -> None:

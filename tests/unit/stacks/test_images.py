@@ -369,7 +369,7 @@ def test_images_that_the_file_of_digests_lacks_are_told(
     assert told == (
         'pipeline-service:imageRepository.digests.path: "digests.yaml": it has no digest of'
         f" {PYTHON_IMAGE}: what runs is what a registry"
-        " has under the name; make it anew: python -m operations images lock --stack STACK"
+        " has under the name; make it anew: .venv/bin/python -m operations images lock --stack STACK"
     )
     # What the release pins itself is no one else's to pin.
     manifest = project / "releases/tekton-pipelines-v1.6.0.yaml"
