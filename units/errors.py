@@ -106,6 +106,10 @@ class RefusedError(KubectlError):
         super().__init__("\n".join(error.stderr for _, error in errors))
 
 
+_TOLD: Final = 5
+"""How many lines of an error are told."""
+
+
 def _gist(stderr: str) -> str:
     """Keep what tells the reason: kubectl repeats discovery errors and warnings around it."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
@@ -116,4 +120,7 @@ def _gist(stderr: str) -> str:
             ("Warning:", "Please review", "* ", "See https", "E1", "E0", "W1", "W0", "I1", "I0")
         )
     ]
-    return "; ".join(dict.fromkeys(telling or lines[-1:]))
+    told = list(dict.fromkeys(telling or lines[-1:]))
+    # A webhook that doesn't answer keeps back every object of a release, for one reason.
+    more = [f"and {len(told) - _TOLD} more"] if len(told) > _TOLD else []
+    return "; ".join(told[:_TOLD] + more)

@@ -85,6 +85,14 @@ def test_what_does_not_pass_by_itself_is_told_at_once_with_everything_else_that_
     assert sorted(tried) == ["bad", "fine", "worse"]
 
 
+def test_of_many_refused_objects_the_first_are_told_and_how_many_more_there_are(api: Api) -> None:
+    def ask(number: int) -> None:
+        raise KubectlError(f"ConfigMap c{number}: the webhook doesn't answer")
+
+    with pytest.raises(RefusedError, match=r"c0: .*; ConfigMap c4: the webhook doesn't answer; and 3 more$"):
+        api.each(ask, range(8), patient=False)
+
+
 def test_an_impatient_request_is_tried_once(api: Api) -> None:
     tried: list[str] = []
 
