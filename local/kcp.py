@@ -19,6 +19,12 @@ from local.toolchain.build import Toolchain
 from local.toolchain.catalog import KCP, KUBERNETES
 from releases.files import write_atomic
 
+READY = (("--raw=/readyz",), ("workspacetypes.tenancy.kcp.io", "universal"))
+"""What kcp's administrator can get of the root workspace once it serves.
+
+``/readyz`` alone can be ok before kcp's own RBAC objects are there, so a listing must succeed too.
+"""
+
 _START_SECONDS = 180.0
 _ADMINISTRATOR = Identity(common_name="kcp-admin", groups=("system:kcp:admin",))
 
@@ -132,15 +138,12 @@ class Kcp:
         )
 
     def ready(self) -> bool:
-        """Return whether kcp serves its root workspace to its administrator.
-
-        ``/readyz`` alone can be ok before kcp's own RBAC objects are there, so a listing must succeed too.
-        """
+        """Return whether kcp serves its root workspace to its administrator."""
         if not self.kubeconfig.exists():
             return False
         try:
-            self.kubectl("get", "--raw=/readyz", seconds=10)
-            self.kubectl("get", "workspacetypes.tenancy.kcp.io", "universal", seconds=10)
+            for what in READY:
+                self.kubectl("get", *what, seconds=10)
         except LocalError:
             return False
         return True

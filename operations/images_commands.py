@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,6 +24,8 @@ from stacks.loader import read_stack_file
 from stacks.problems import SettingsError, from_validation
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from stacks.image_settings import ImageRepositorySettings
     from stacks.settings import EnvironmentSettings
 
@@ -46,10 +49,18 @@ def _settings(project: Path, stack: str) -> tuple[Path, EnvironmentSettings]:
     return root, read_stack_file(stack_files(root, [stack], every=False)[0])
 
 
-def _fail(what: str, error: Exception) -> typer.Exit:
-    told = file_error(error) if isinstance(error, OSError) else error
-    Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False).print(f"{what}: {told}")
-    return typer.Exit(1)
+@contextlib.contextmanager
+def _reported(command: str) -> Iterator[None]:
+    """Tell of what went wrong in a line, and end with 1."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # whoever reads what is printed has read enough
+    except (OperationError, ReleaseError, SettingsError, OSError) as error:
+        told = file_error(error) if isinstance(error, OSError) else error
+        console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
+        console.print(f"images {command}: {told}")
+        raise typer.Exit(1) from error
 
 
 def _mirrors(project: Path, to: str | None, stack: str | None) -> dict[str, str]:
@@ -106,16 +117,12 @@ def push_command(  # noqa: PLR0913 -- the command's options
     It needs skopeo. What a registry has already is not sent again.
     """
     access = images.Access(authfile=authfile, cert_dir=cert_dir, plain_http=plain_http)
-    try:
+    with _reported("push"):
         mirrors = _mirrors(project, to, stack)
         with tempfile.TemporaryDirectory() as scratch:
             held = _held(source, Path(scratch))
             where = images.places(held, registry=to, mirrors=mirrors)
             images.push(held, where, access, typer.echo)
-    except BrokenPipeError:
-        raise  # whoever reads what is printed has read enough
-    except (OperationError, ReleaseError, SettingsError, OSError) as error:
-        raise _fail("images push", error) from error
     if to is not None:
         typer.echo("\nmirrors:")
         for registry in sorted({parse(image).registry for image in held}):
@@ -143,7 +150,7 @@ def lock_command(  # noqa: PLR0913 -- the command's options
     It needs skopeo. A changed file shows in the next preview as what it changes.
     """
     access = images.Access(authfile=authfile, cert_dir=cert_dir, plain_http=plain_http)
-    try:
+    with _reported("lock"):
         root, settings = _settings(project, stack)
         of_images = settings.image_repository
         target = out or _lock_file(root, of_images)
@@ -151,8 +158,4 @@ def lock_command(  # noqa: PLR0913 -- the command's options
         wanted = images.left_without(named, without or ())
         found = images.digests(wanted, of_images.mirrors, access, typer.echo)
         changed = write_atomic(target, images.lock_text(found))
-    except BrokenPipeError:
-        raise  # whoever reads what is printed has read enough
-    except (OperationError, ReleaseError, SettingsError, OSError) as error:
-        raise _fail("images lock", error) from error
     typer.echo(f"{target}: {len(found)} images, {'written' if changed else 'unchanged'}")

@@ -7,14 +7,14 @@ from pydantic import AfterValidator, WithJsonSchema
 
 from releases.image_names import is_registry
 from stacks.problems import refuse
+from stacks.vocabulary import HOST_LABEL
 
 _PORT_MAX: Final = 65_535
 
-_LABEL: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _PORT: Final = r":[0-9]{1,5}"
 _PATH: Final = r"(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
-_PREFIX: Final = re.compile(rf"{_LABEL}(\.{_LABEL})*({_PORT})?{_PATH}")
-_WITH_REGISTRY: Final = rf"((localhost|{_LABEL}(\.{_LABEL})+)({_PORT})?|{_LABEL}{_PORT}){_PATH}"
+_PREFIX: Final = re.compile(rf"{HOST_LABEL}(\.{HOST_LABEL})*({_PORT})?{_PATH}")
+_WITH_REGISTRY: Final = rf"((localhost|{HOST_LABEL}(\.{HOST_LABEL})+)({_PORT})?|{HOST_LABEL}{_PORT}){_PATH}"
 """The same, where its first part is a registry: for editors."""
 
 

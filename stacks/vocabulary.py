@@ -43,7 +43,9 @@ _SECRET_KEY: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _OUTPUT_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _ENVIRONMENT_VARIABLE: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
 _STACK_NAME: Final = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+){2}")
-_HOST: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*"
+HOST_LABEL: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+"""Pattern of a part of a host's name."""
+_HOST: Final = rf"{HOST_LABEL}(\.{HOST_LABEL})*"
 _HOST_NAME: Final = re.compile(_HOST)
 _SUBDOMAIN: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _SERVICE_ACCOUNT: Final = re.compile(rf"{_LABEL.pattern}/{_SUBDOMAIN.pattern}")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from local.kcp import READY
 from local.layout import default_layout
 from local.processes import owned, running
 
@@ -78,8 +79,7 @@ def wait_for_kcp() -> None:
     """Wait until kcp serves, where it runs: if it died (docs/adr/0003-syncer.md) it is back in seconds."""
 
     def answers() -> list[str]:
-        asked = (["--raw=/readyz"], ["workspacetypes.tenancy.kcp.io", "universal"])
-        done = [kubectl("kcp", "get", *what, check=False) for what in asked]
+        done = [kubectl("kcp", "get", *what, check=False) for what in READY]
         return [one.err for one in done if one.status != 0]
 
     if "kcp/kcp" in running(default_layout().identity):
